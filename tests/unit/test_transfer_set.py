@@ -1,0 +1,72 @@
+"""The transfer set on disk: what is written is what is mapped, and nothing half-written counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers.transfer_sets import FINGERPRINT, synthetic
+from trainables.errors import ArtifactError
+from trainables.storage import Storage
+from trainables.transfer_set import TransferSet, materialise, prefix, shard_name
+
+
+def test_every_column_has_its_shape(tmp_path: Path) -> None:
+    data = synthetic(tmp_path, n=50, attention=True, frames=True)
+    assert len(data) == 50
+    assert data.frames is not None and data.frame_offsets is not None
+    assert data.frames.dtype == np.float16 and len(data.frames) == data.frame_offsets[-1]
+    assert data.tokens is not None and data.token_offsets is not None
+    assert len(data.token_offsets) == 51 and len(data.tokens) == data.token_offsets[-1]
+    assert data.teachers["audio"].logits.shape == (50, 7)
+    assert data.teachers["fusion"].pooled.shape == (50, 24)
+    attention = data.teachers["text"].attention
+    assert attention is not None and attention.shape == (50, 4, 4)
+    sequence, offsets = data.teachers["text"].frames, data.teachers["text"].frame_offsets
+    assert sequence is not None and offsets is not None and len(sequence) == offsets[-1]
+    assert data.token_table is not None and data.token_table.shape == (30, 12)
+
+
+def test_columns_are_memory_mapped(tmp_path: Path) -> None:
+    data = synthetic(tmp_path, n=50)
+    assert isinstance(data.frames, np.memmap) and isinstance(data.teachers["text"].logits, np.memmap)
+
+
+def test_train_leaves_out_rows_without_audio_and_test_does_not(tmp_path: Path) -> None:
+    data = synthetic(tmp_path, n=50, missing=3)
+    assert len(data.rows("train", ("audio", "text"))) == 27
+    assert len(data.rows("train", ("text",))) == 30
+    assert len(data.rows("test", ("audio", "text"))) == 10
+
+
+def test_one_modality_leaves_the_other_absent(tmp_path: Path) -> None:
+    data = synthetic(tmp_path, n=50, modalities=("text",))
+    assert data.frames is None and data.frame_offsets is None
+    assert list(data.teachers) == ["text"] and data.teachers["text"].attention is None
+
+
+def test_materialise_is_done_once(tmp_path: Path) -> None:
+    synthetic(tmp_path, n=50)
+    folder = tmp_path / "cache" / FINGERPRINT
+    before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
+    assert materialise(Storage(str(tmp_path / "nowhere")), FINGERPRINT, tmp_path / "cache") == folder
+    assert {p.name: p.stat().st_mtime_ns for p in folder.iterdir()} == before
+
+
+def test_a_damaged_shard_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    synthetic(tmp_path, n=50)
+    storage = Storage(str(tmp_path / "store"))
+    key = f"{prefix(FINGERPRINT)}/{shard_name(0)}"
+    storage.write_bytes(key, storage.read_bytes(key)[:-1] + b"\0")
+    with pytest.raises(ArtifactError, match="checksum"):
+        materialise(storage, FINGERPRINT, tmp_path / "other")
+    assert [p for p in (tmp_path / "other").iterdir() if p.is_dir()] == []
+    with pytest.raises(ArtifactError, match="not a materialised"):
+        TransferSet.open(tmp_path / "other" / FINGERPRINT)
+
+
+def test_an_unfinished_harvest_is_no_transfer_set(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="not finished"):
+        materialise(Storage(str(tmp_path)), FINGERPRINT, tmp_path / "cache")

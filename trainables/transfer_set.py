@@ -1,0 +1,265 @@
+"""What a student trains on: its own features joined with the teachers' outputs, one row an utterance.
+
+Stored as the artifact `transfer_sets/<fingerprint>/`: `shard-NNNNN.parquet` (zstd, in the corpus's order),
+`token_table.safetensors` where there is a text teacher, and the record, whose `info` is the metadata that
+`TransferSet.open` reads. A node decodes it once into uncompressed `.npy` files that every trial memory-maps,
+so that the K-th trial on a node needs no more memory for data than the first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainables.artifacts import Record, fetch, read_record
+from trainables.errors import ArtifactError, CorpusError
+from trainables.spec.base import Modality
+from trainables.storage import Storage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+SCHEMA_VERSION = 1
+TOKEN_TABLE = "token_table.safetensors"
+_META = "meta.json"
+_STRINGS = ("uid", "split", "dialogue", "speaker")
+_NUMBERS = (("label", "int64"), ("text_hash", "int64"), ("has_audio", "bool"), ("seconds", "float32"))
+
+
+def prefix(fingerprint: str) -> str:
+    return f"transfer_sets/{fingerprint}"
+
+
+def shard_name(index: int) -> str:
+    return f"shard-{index:05d}.parquet"
+
+
+@dataclass(frozen=True)
+class TeacherOutputs:
+    """One teacher's word on every utterance, memory-mapped, row for row with the transfer set."""
+
+    logits: NDArray[np.float32]
+    """[N, C]"""
+    pooled: NDArray[np.float16]
+    """[N, D]"""
+    attention: NDArray[np.float16] | None = None
+    """[N, G, G], head-averaged map of the last layer over the valid positions, resized to the grid."""
+    frames: NDArray[np.float16] | None = None
+    """[sum T, D], the sequence that was pooled; row i is `frames[frame_offsets[i]:frame_offsets[i + 1]]`."""
+    frame_offsets: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class TransferSet:
+    """Memory-mapped columns of N utterances. Read-only: copy a batch before writing into it."""
+
+    labels: tuple[str, ...]
+    uid: NDArray[np.str_]
+    split: NDArray[np.str_]
+    speaker: NDArray[np.str_]
+    dialogue: NDArray[np.str_]
+    label: NDArray[np.int64]
+    """[N], index into `labels`."""
+    text_hash: NDArray[np.int64]
+    has_audio: NDArray[np.bool_]
+    """False where silence stands in for audio that could not be read."""
+    seconds: NDArray[np.float32]
+    frames: NDArray[np.float16] | None
+    """[sum T, mel], log-mel normalised with the mean and deviation of the train split."""
+    frame_offsets: NDArray[np.int64] | None
+    """[N + 1]"""
+    tokens: NDArray[np.int32] | None
+    """[sum L], at least one an utterance."""
+    token_offsets: NDArray[np.int64] | None
+    teachers: dict[str, TeacherOutputs]
+    token_table: NDArray[np.float32] | None
+    """[V, D], the fine-tuned text teacher's own embedding of the student's vocabulary."""
+    vocabulary_size: int
+    pad_id: int
+    mel_bands: int
+    fingerprint: str
+    stand_in: bool
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def rows(self, split: str, modalities: Sequence[Modality]) -> NDArray[np.int64]:
+        """The row numbers of a split, ascending.
+
+        Train rows without audio are left out where audio is read; dev and test keep every row.
+        """
+        chosen = np.asarray(self.split == split)
+        if split == "train" and "audio" in modalities:
+            chosen = chosen & np.asarray(self.has_audio)
+        if not chosen.any():
+            raise CorpusError(f"transfer set {self.fingerprint}: split {split!r} has no usable row")
+        return np.flatnonzero(chosen).astype(np.int64)
+
+    @classmethod
+    def open(cls, folder: Path) -> TransferSet:
+        """Map the files that `materialise` left; costs no memory until rows are read."""
+        if not (folder / _META).exists():
+            raise ArtifactError(f"{folder}: not a materialised transfer set; call materialise first")
+        meta = json.loads((folder / _META).read_text("utf-8"))
+
+        def load(name: str) -> Any:
+            path = folder / f"{name}.npy"
+            return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
+
+        columns = {name: load(name) for name in (*_STRINGS, *(n for n, _ in _NUMBERS))}
+        sequences = {n: load(n) for n in ("frames", "frame_offsets", "tokens", "token_offsets", "token_table")}
+        parts = ("logits", "pooled", "attention", "frames", "frame_offsets")
+        teachers = {t: TeacherOutputs(**{p: load(f"{t}.{p}") for p in parts}) for t in meta["dims"]}
+        scalars = {k: meta[k] for k in ("vocabulary_size", "pad_id", "mel_bands", "fingerprint", "stand_in")}
+        return cls(labels=tuple(meta["labels"]), teachers=teachers, **columns, **sequences, **scalars)
+
+
+def materialise(storage: Storage, fingerprint: str, cache: Path) -> Path:
+    """Decode the stored shards into `cache/<fingerprint>/`, once a node, and return that folder.
+
+    Every shard is checked against the record's checksum. Processes that ask at the same time wait for the one
+    that decodes; a process that dies on the way leaves nothing that counts.
+    """
+    target = cache / fingerprint
+    if (target / _META).exists():
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    with _locked(cache / f".{fingerprint}.lock"):
+        if (target / _META).exists():
+            return target
+        record = read_record(storage, prefix(fingerprint))
+        if record is None:
+            raise ArtifactError(f"{storage.url(prefix(fingerprint))}: no record; the harvest has not finished")
+        temporary = cache / f".{fingerprint}.{uuid.uuid4().hex[:8]}"
+        temporary.mkdir()
+        try:
+            _decode(storage, record, temporary)
+            temporary.replace(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def _decode(storage: Storage, record: Record, folder: Path) -> None:
+    """Shard by shard into arrays of the final size, so that memory holds one shard at a time."""
+    import pyarrow.parquet as pq
+
+    writer = _Writer(folder, record.info, sum(record.rows.values()))
+    for key in sorted(k for k in record.files if k.endswith(".parquet")):
+        fetch(storage, prefix(record.fingerprint), folder, only=[key])
+        writer.add(pq.read_table(folder / key))
+        (folder / key).unlink()
+    if TOKEN_TABLE in record.files:
+        from safetensors.numpy import load_file
+
+        fetch(storage, prefix(record.fingerprint), folder, only=[TOKEN_TABLE])
+        np.save(folder / "token_table.npy", load_file(folder / TOKEN_TABLE)["weight"])
+        (folder / TOKEN_TABLE).unlink()
+    writer.close()
+    meta = {**record.info, "fingerprint": record.fingerprint}
+    (folder / _META).write_text(json.dumps(meta), "utf-8")
+
+
+class _Writer:
+    """Fills `.npy` files of known size from consecutive tables."""
+
+    def __init__(self, folder: Path, info: dict[str, Any], rows: int) -> None:
+        self._folder, self._info, self._rows, self._done = folder, info, rows, 0
+        self._strings: dict[str, list[Any]] = {name: [] for name in _STRINGS}
+        self._arrays: dict[str, Any] = {}
+        self._offsets: dict[str, list[int]] = {}
+        self._mean = np.asarray(info.get("mel_mean", []), dtype=np.float32)
+        self._std = np.asarray(info.get("mel_std", []), dtype=np.float32)
+
+    def add(self, table: pa.Table) -> None:
+        for name in _STRINGS:
+            self._strings[name].extend(table.column(name).to_pylist())
+        for name, dtype in _NUMBERS:
+            values = table.column(name).to_numpy(zero_copy_only=False)
+            self._array(name, dtype, ())[self._done : self._done + len(table)] = values
+        names = set(table.column_names)
+        if "frames" in names:
+            self._sequence(table, "frames", "frame_offsets", "float16", self._info["mel_bands"])
+        if "tokens" in names:
+            self._sequence(table, "tokens", "token_offsets", "int32", 0)
+        for teacher, width in self._info["dims"].items():
+            self._fixed(table, f"{teacher}.logits", "float32", (len(self._info["labels"]),))
+            self._fixed(table, f"{teacher}.pooled", "float16", (width,))
+            if f"{teacher}.attention" in names:
+                self._fixed(table, f"{teacher}.attention", "float16", (self._info["grid"],) * 2)
+            if f"{teacher}.frames" in names:
+                self._sequence(table, f"{teacher}.frames", f"{teacher}.frame_offsets", "float16", width)
+        self._done += len(table)
+
+    def close(self) -> None:
+        if self._done != self._rows:
+            raise ArtifactError(f"the shards hold {self._done} rows, their record says {self._rows}")
+        for name, values in self._strings.items():
+            np.save(self._folder / f"{name}.npy", np.asarray(values, dtype=np.str_))
+        for name, ends in self._offsets.items():
+            np.save(self._folder / f"{name}.npy", np.asarray(ends, dtype=np.int64))
+        for array in self._arrays.values():
+            array.flush()
+        self._arrays.clear()
+
+    def _array(self, name: str, dtype: str, shape: tuple[int, ...], length: int | None = None) -> Any:
+        if name not in self._arrays:
+            full = (self._rows if length is None else length, *shape)
+            path = self._folder / f"{name}.npy"
+            self._arrays[name] = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=full)
+        return self._arrays[name]
+
+    def _fixed(self, table: pa.Table, name: str, dtype: str, shape: tuple[int, ...]) -> None:
+        values, _ = flat(table, name)
+        out = self._array(name, dtype, shape)
+        out[self._done : self._done + len(table)] = values.reshape(len(table), *shape)
+
+    def _sequence(self, table: pa.Table, name: str, offsets_name: str, dtype: str, width: int) -> None:
+        """Append rows of differing length; `width` 0 means scalars."""
+        values, lengths = flat(table, name)
+        ends = self._offsets.setdefault(offsets_name, [0])
+        start = ends[-1]
+        for length in lengths // max(width, 1):
+            ends.append(ends[-1] + int(length))
+        if width:
+            values = values.reshape(-1, width)
+        if name == "frames":
+            values = (values.astype(np.float32) - self._mean) / self._std
+        out = self._array(name, dtype, (width,) if width else (), self._info["lengths"][name])
+        out[start : ends[-1]] = values
+
+
+def flat(table: pa.Table, name: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """A list column as its values end to end and the length of each row."""
+    column = table.column(name).combine_chunks()
+    lengths = np.diff(column.offsets.to_numpy()).astype(np.int64)
+    return column.flatten().to_numpy(zero_copy_only=False), lengths
+
+
+def list_column(values: Sequence[NDArray[Any]], dtype: Any) -> pa.Array:
+    """Rows of any shape as a list column of their values."""
+    import pyarrow as pa
+
+    offsets = np.concatenate([[0], np.cumsum([v.size for v in values])]).astype(np.int32)
+    joined = np.concatenate([np.asarray(v, dtype=dtype).ravel() for v in values])
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(joined))
