@@ -1,0 +1,37 @@
+# Everything a fresh machine needs is Python >= 3.11, make and pip.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: setup sweep test check bench format clean
+
+setup: $(STAMP)
+
+$(STAMP): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "orch needs Python >= 3.11, and $(PYTHON) is " + sys.version.split()[0] + "; say PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --quiet --constraint constraints.txt --editable '.[standin,s3,dev]'
+	@touch $(STAMP)
+
+sweep: setup
+	$(BIN)/orch sweep cmd-meld
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup
+	$(BIN)/python -m pytest -s tests/benchmarks
+
+clean:
+	rm -rf .venv

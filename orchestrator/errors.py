@@ -1,0 +1,27 @@
+"""The orchestrator's own errors, one class per cause, on the base that the CLI prints without a traceback."""
+
+from __future__ import annotations
+
+from trainables.errors import OrchError, UserError
+
+
+class ExperimentError(UserError):
+    """An experiment does not exist, cannot be read, or says something that cannot be run."""
+
+
+class SettingsError(UserError):
+    """A setting names something that is not there or has no sense."""
+
+
+class JournalError(OrchError):
+    """The stored trials of a sweep cannot be read."""
+
+
+class StageError(OrchError):
+    """A stage ended without its output."""
+
+
+class Interrupted(OrchError):  # noqa: N818 - not an error of anybody's
+    """Ctrl-C or a termination signal ended the work; everything done so far is kept."""
+
+    exit_code = 130

@@ -1,0 +1,176 @@
+"""What happens in a sweep, as calls on observers: the live display, the journal and MLflow each are one.
+
+Observers are called in the driver, one call at a time. One that raises is a fault of ours and ends the sweep;
+whatever may fail for outside reasons (a server that is away) an observer keeps to itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+StageName = Literal["prepare", "teach", "harvest", "sweep", "confirm"]
+STAGES: tuple[StageName, ...] = ("prepare", "teach", "harvest", "sweep", "confirm")
+
+TrialState = Literal["queued", "running", "completed", "pruned", "failed"]
+TrialRole = Literal["search", "default", "control"]
+ModelRole = Literal["best", "default", "control", "unimodal", "teacher"]
+
+
+class Report(BaseModel):
+    """The metrics of one epoch (counted from 1)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    epoch: int
+    metrics: dict[str, float]
+
+
+class TrialRecord(BaseModel):
+    """One trial, as the journal keeps it. `params` holds the searched values by dotted path."""
+
+    number: int
+    role: TrialRole
+    params: dict[str, Any]
+    overrides: dict[str, Any] = {}
+    """Fixed values by dotted path that make a control; not part of the search space."""
+    state: TrialState = "queued"
+    reason: str = ""
+    values: dict[str, float] = {}
+    """The objectives by name, of the best epoch; empty unless completed or pruned."""
+    reports: list[Report] = []
+    started: float = 0.0
+    """Seconds since 1970, as are all times here."""
+    ended: float = 0.0
+    attempts: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"trial-{self.number:04d}"
+
+    @property
+    def finished(self) -> bool:
+        return self.state in ("completed", "pruned", "failed")
+
+    @property
+    def epochs(self) -> int:
+        return self.reports[-1].epoch if self.reports else 0
+
+
+class Interval(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    low: float
+    high: float
+
+
+class ModelRow(BaseModel):
+    """One line of the confirmed leaderboard; `score` is the mean over seeds on test, in [0, 1]."""
+
+    name: str
+    role: ModelRole
+    score: float
+    sd: float | None
+    """Over seeds; None with one seed."""
+    interval: Interval
+    """95 % bootstrap interval over test utterances."""
+    dev_score: float
+    seeds: list[int]
+    parameters: int
+    latency_ms: float | None
+    """Median milliseconds for one utterance on one CPU thread, features given."""
+    metrics: dict[str, float] = {}
+    """Further test metrics (accuracy, UAR, ECE, entropies, ...), means over seeds."""
+    params: dict[str, Any] = {}
+    models: list[str] = []
+    """Fingerprints under `models/`, one per seed."""
+    trial: int | None = None
+
+
+@dataclass
+class StageReport:
+    """What a stage says of itself at its end."""
+
+    note: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Observer:
+    """Base with empty methods: an observer overrides what it wants to see."""
+
+    def stage_skipped(self, stage: StageName, why: str) -> None: ...
+
+    def stage_started(self, stage: StageName, what: str) -> None: ...
+
+    def stage_progress(self, stage: StageName, done: int, total: int, note: str = "") -> None: ...
+
+    def stage_finished(self, stage: StageName, seconds: float, note: str) -> None: ...
+
+    def trial_changed(self, trial: TrialRecord) -> None:
+        """The trial was queued, started, ended; `trial.state` says which. Called again for each trial resumed."""
+
+    def trial_reported(self, trial: TrialRecord, report: Report) -> None:
+        """An epoch of a running trial has ended; `report` is already in `trial.reports`."""
+
+    def model_confirmed(self, row: ModelRow) -> None: ...
+
+    def message(self, text: str, level: Literal["info", "warning"] = "info") -> None:
+        """Something the user should read once."""
+
+
+class Observers(Observer):
+    """Passes every call on to each of several observers, in order."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self.all = list(observers)
+
+    def stage_skipped(self, stage: StageName, why: str) -> None:
+        for one in self.all:
+            one.stage_skipped(stage, why)
+
+    def stage_started(self, stage: StageName, what: str) -> None:
+        for one in self.all:
+            one.stage_started(stage, what)
+
+    def stage_progress(self, stage: StageName, done: int, total: int, note: str = "") -> None:
+        for one in self.all:
+            one.stage_progress(stage, done, total, note)
+
+    def stage_finished(self, stage: StageName, seconds: float, note: str) -> None:
+        for one in self.all:
+            one.stage_finished(stage, seconds, note)
+
+    def trial_changed(self, trial: TrialRecord) -> None:
+        for one in self.all:
+            one.trial_changed(trial)
+
+    def trial_reported(self, trial: TrialRecord, report: Report) -> None:
+        for one in self.all:
+            one.trial_reported(trial, report)
+
+    def model_confirmed(self, row: ModelRow) -> None:
+        for one in self.all:
+            one.model_confirmed(row)
+
+    def message(self, text: str, level: Literal["info", "warning"] = "info") -> None:
+        for one in self.all:
+            one.message(text, level)
+
+
+@contextmanager
+def watching(observer: Observer, stage: StageName, what: str) -> Iterator[StageReport]:
+    """Announce a stage, time it, and announce its end with the note that the body leaves."""
+    import time
+
+    began = time.monotonic()
+    observer.stage_started(stage, what)
+    report = StageReport()
+    yield report
+    observer.stage_finished(stage, time.monotonic() - began, report.note)
+
+
+__all__ = ["STAGES", "Interval", "ModelRow", "Observer", "Observers", "Report", "TrialRecord", "watching"]

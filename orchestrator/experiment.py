@@ -1,0 +1,253 @@
+"""An experiment: one run, what is searched around it, how its best is confirmed, and what it may use.
+
+An experiment is a YAML file of `search_spaces/` (or a path to one). Its `scales` and `stand_in` sections are
+overlays on the rest: `load` merges base, then scale, then stand-in, then `--set`, in that order, and checks the
+result. A mapping whose `type` changes is replaced as a whole; a null in `search.space` takes a path out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from orchestrator.errors import ExperimentError
+from orchestrator.space import Space, corners, default_point, first_fault, get_path, ordered
+from trainables.artifacts import fingerprint
+from trainables.spec import RunSpec, Spec
+
+Scale = Literal["laptop", "full"]
+SCHEMA_VERSION = 1
+
+
+class Objective(Spec):
+    """One of `trainables.metrics.METRICS` on dev, or `parameters` or `latency_ms` of the student."""
+
+    metric: str = "weighted_f1"
+    direction: Literal["max", "min"] = "max"
+
+
+class Asha(Spec):
+    """Asynchronous successive halving by our own epoch counter."""
+
+    type: Literal["asha"] = "asha"
+    grace_epochs: Annotated[int, Field(ge=1)] = 4
+    reduction: Annotated[float, Field(gt=1)] = 3.0
+
+
+class NoScheduler(Spec):
+    type: Literal["none"] = "none"
+
+
+class SearchSpec(Spec):
+    trials: Annotated[int, Field(ge=1)] = 20
+    """Trials in all, the default and the control among them. Not part of the sweep's identity: more extend it."""
+    objectives: Annotated[list[Objective], Field(min_length=1)] = [Objective()]
+    """One: the best is searched; several: a Pareto front."""
+    scheduler: Annotated[Asha | NoScheduler, Field(discriminator="type")] = Asha()
+    startup_trials: Annotated[int, Field(ge=1)] = 8
+    """Random trials before the sampler models the space."""
+    seed: int = 0
+    space: Space = {}
+
+
+class ConfirmSpec(Spec):
+    top: Annotated[int, Field(ge=1)] = 3
+    """How many of the best configurations are trained anew."""
+    seeds: Annotated[int, Field(ge=1)] = 3
+    """Runs of each configuration, with seeds 1000, 1001, ... that no trial used."""
+    resamples: Annotated[int, Field(ge=100)] = 2000
+    mc_passes: Annotated[int, Field(ge=2)] = 20
+
+
+class WorkerResources(Spec):
+    cpus: Annotated[float, Field(gt=0)] = 1
+    gpus: Annotated[float, Field(ge=0)] = 0
+    workers: Annotated[int, Field(ge=1)] = 1
+
+
+class Resources(Spec):
+    """What each part may use: circumstance, never identity."""
+
+    teacher: WorkerResources = WorkerResources()
+    harvest: WorkerResources = WorkerResources()
+    trial: WorkerResources = WorkerResources()
+    confirm: WorkerResources = WorkerResources()
+    microbatch: Annotated[int, Field(ge=1)] = 32
+    """Largest number of utterances that a teacher sees at once; more are accumulated."""
+
+
+class ExperimentSpec(Spec):
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
+    claim: str
+    """What the experiment is to show, in a sentence."""
+    paper: str = ""
+    run: RunSpec = RunSpec()
+    search: SearchSpec = SearchSpec()
+    confirm: ConfirmSpec = ConfirmSpec()
+    resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _grace(self) -> ExperimentSpec:
+        scheduler, run = self.search.scheduler, self.run
+        if isinstance(scheduler, Asha) and scheduler.grace_epochs <= representation_epochs(run):
+            raise ValueError(
+                f"search.scheduler.grace_epochs {scheduler.grace_epochs}: the representation phase of "
+                f"method.phase_one lasts {representation_epochs(run)} epochs without a score; "
+                f"give at least {representation_epochs(run) + 1}"
+            )
+        return self
+
+    @property
+    def several_objectives(self) -> bool:
+        return len(self.search.objectives) > 1
+
+
+def representation_epochs(run: RunSpec) -> int:
+    """The epochs before the first whose dev score counts, at the run's own setting."""
+    method = run.method
+    if method.type != "cmd" or method.phases != "two_phase":
+        return 0
+    return round(method.phase_one * run.training.epochs)
+
+
+def names() -> list[str]:
+    """The experiments that come with the package."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in _folder().iterdir() if entry.name.endswith(".yaml"))
+
+
+def load(
+    name: str,
+    *,
+    scale: Scale = "laptop",
+    stand_in: bool = False,
+    sets: Sequence[str] = (),
+) -> ExperimentSpec:
+    """The experiment `name` (or at that path), with its overlays and `--set path=value` applied and checked."""
+    data = read(name)
+    scales = data.pop("scales", {})
+    overlay = data.pop("stand_in", {})
+    if scale in scales:
+        data = merged(data, scales[scale])
+    if stand_in:
+        if not overlay:
+            raise ExperimentError(f"{name}: it has no stand_in section, so it runs on its own corpus only")
+        data = merged(data, overlay)
+    data = _prune_space(data)
+    for text in sets:
+        data = _with_set(data, text, name)
+    return validated(data, name)
+
+
+def read(name: str) -> dict[str, Any]:
+    """The YAML of an experiment as it stands, its header comment aside."""
+    text, origin = _text(name)
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ExperimentError(f"{origin}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ExperimentError(f"{origin}: an experiment is a mapping with name, claim, run and search")
+    return data
+
+
+def validated(data: Mapping[str, Any], origin: str) -> ExperimentSpec:
+    try:
+        return ExperimentSpec.model_validate(data)
+    except ValidationError as error:
+        raise ExperimentError(f"{origin}: {first_fault(error, '')}") from error
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid on `base`, key by key; a mapping of another `type` replaces the one below it."""
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        if (
+            isinstance(value, Mapping)
+            and isinstance(below, Mapping)
+            and value.get("type", below.get("type")) == below.get("type")
+        ):
+            result[key] = merged(below, value)
+        else:
+            result[key] = value
+    return result
+
+
+def sweep_fingerprint(spec: ExperimentSpec, transfer_set: str) -> str:
+    """Identity of a sweep: what is searched, how, on which transfer set; not how many trials, nor where."""
+    content = {
+        "run": spec.run.model_dump(mode="json", include={"student", "method", "training", "metric", "seed"}),
+        "search": spec.search.model_dump(mode="json", exclude={"trials"}),
+    }
+    return fingerprint("sweep", SCHEMA_VERSION, content, {"transfer_set": transfer_set})
+
+
+def check(spec: ExperimentSpec) -> int:
+    """Every path, condition and end of every range of the search; returns the number of corners built."""
+    for path in ordered(spec.search.space):
+        for name in spec.search.space[path].when:
+            if name not in spec.search.space:
+                get_path(spec.run, name)
+    built = 0
+    for _, _, run in corners(spec.search.space, spec.run):
+        spec.model_copy(update={"run": run})
+        built += 1
+        _check_grace(spec, run)
+    default_point(spec.search.space, spec.run)
+    return built
+
+
+def _check_grace(spec: ExperimentSpec, run: RunSpec) -> None:
+    scheduler = spec.search.scheduler
+    if isinstance(scheduler, Asha) and scheduler.grace_epochs <= representation_epochs(run):
+        raise ExperimentError(
+            f"search.scheduler.grace_epochs {scheduler.grace_epochs}: a corner of the space has "
+            f"{representation_epochs(run)} epochs of representation without a score"
+        )
+
+
+def _with_set(data: dict[str, Any], text: str, name: str) -> dict[str, Any]:
+    """One `path=value`, the value read as YAML, the path checked against the fields of the resolved experiment."""
+    path, equals, raw = text.partition("=")
+    if not equals or not path:
+        raise ExperimentError(f"--set {text!r}: write it as path=value, e.g. run.method.temperature=2")
+    from orchestrator.space import set_in
+
+    spec = validated(data, name)
+    dumped = spec.model_dump(mode="json")
+    try:
+        set_in(dumped, path.strip(), yaml.safe_load(raw), spec)
+    except ExperimentError as error:
+        raise ExperimentError(f"--set {error}") from error
+    validated(dumped, f"--set {text}")
+    return dumped
+
+
+def _prune_space(data: dict[str, Any]) -> dict[str, Any]:
+    search = data.get("search")
+    if isinstance(search, dict) and isinstance(search.get("space"), dict):
+        space = {path: entry for path, entry in search["space"].items() if entry is not None}
+        return {**data, "search": {**search, "space": space}}
+    return data
+
+
+def _folder() -> Any:
+    return files("search_spaces")
+
+
+def _text(name: str) -> tuple[str, str]:
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise ExperimentError(f"{name}: there is no such file; `orch check` lists the experiments by name")
+        return path.read_text(encoding="utf-8"), name
+    if name not in names():
+        raise ExperimentError(
+            f"no experiment {name!r}; there are {', '.join(names())}, or give the path of a YAML file"
+        )
+    return (_folder() / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml"

@@ -1,0 +1,50 @@
+"""Specifications: what a run is. Importing them loads neither torch nor any other heavy package."""
+
+from trainables.spec.base import Modality, Spec, TeacherName
+from trainables.spec.corpus import EMOTIONS, CorpusSpec, MeldSpec, StandInSpec
+from trainables.spec.features import FeaturesSpec
+from trainables.spec.method import CMD, Curriculum, MethodSpec, Supervised
+from trainables.spec.run import RunSpec
+from trainables.spec.schedule import Schedule
+from trainables.spec.student import AudioTextTransformer, StudentSpec
+from trainables.spec.teachers import (
+    AudioTeacher,
+    Encoder,
+    EncoderTeacher,
+    FineTuning,
+    FusionTeacher,
+    Pretrained,
+    Scratch,
+    TeachersSpec,
+    TextTeacher,
+)
+from trainables.spec.training import TrainingSpec
+
+__all__ = [
+    "CMD",
+    "EMOTIONS",
+    "AudioTeacher",
+    "AudioTextTransformer",
+    "CorpusSpec",
+    "Curriculum",
+    "Encoder",
+    "EncoderTeacher",
+    "FeaturesSpec",
+    "FineTuning",
+    "FusionTeacher",
+    "MeldSpec",
+    "MethodSpec",
+    "Modality",
+    "Pretrained",
+    "RunSpec",
+    "Schedule",
+    "Scratch",
+    "Spec",
+    "StandInSpec",
+    "StudentSpec",
+    "Supervised",
+    "TeacherName",
+    "TeachersSpec",
+    "TextTeacher",
+    "TrainingSpec",
+]

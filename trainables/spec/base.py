@@ -1,0 +1,22 @@
+"""The base of every specification: frozen, unknown keys refused, no NaN, no infinity."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Modality = Literal["audio", "text"]
+TeacherName = Literal["audio", "text", "fusion"]
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Spec(BaseModel):
+    """A frozen value of configuration; equal specs have equal canonical JSON and so equal fingerprints."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)

@@ -1,0 +1,43 @@
+"""One training run as data: everything that bears on its result, nothing that does not."""
+
+from __future__ import annotations
+
+from pydantic import model_validator
+
+from trainables.spec.base import Spec
+from trainables.spec.corpus import CorpusSpec, MeldSpec
+from trainables.spec.features import FeaturesSpec
+from trainables.spec.method import CMD, MethodSpec
+from trainables.spec.student import AudioTextTransformer, StudentSpec
+from trainables.spec.teachers import TeachersSpec
+from trainables.spec.training import TrainingSpec
+
+
+class RunSpec(Spec):
+    corpus: CorpusSpec = MeldSpec()
+    teachers: TeachersSpec = TeachersSpec()
+    features: FeaturesSpec = FeaturesSpec()
+    student: StudentSpec = AudioTextTransformer()
+    method: MethodSpec = CMD()
+    training: TrainingSpec = TrainingSpec()
+    metric: str = "weighted_f1"
+    """The dev score by which an epoch is chosen; higher is better."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> RunSpec:
+        absent = set(self.student.modalities) - set(self.corpus.modalities)
+        if absent:
+            raise ValueError(
+                f"student.modalities {list(self.student.modalities)}: the corpus is read with "
+                f"{list(self.corpus.modalities)} only; add {sorted(absent)} to corpus.modalities or drop it here"
+            )
+        for name in self.teachers.names:
+            if name != "fusion" and name not in self.corpus.modalities:
+                raise ValueError(
+                    f"teachers.{name}: the corpus is read without {name}; add it to corpus.modalities "
+                    f"or set teachers.{name}: null"
+                )
+        if "text" in self.student.modalities and self.teachers.text is None:
+            raise ValueError("a student that reads text uses the text teacher's word pieces: set teachers.text")
+        return self

@@ -1,0 +1,111 @@
+"""The teachers: pretrained encoders fine-tuned on the corpus, and a fusion head over their frozen features."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from trainables.spec.base import Count, Fraction, NonNegative, Positive, Probability, Spec, TeacherName
+
+
+class FineTuning(Spec):
+    """How a teacher is fine-tuned. The batch is the global one, whatever the number of workers."""
+
+    epochs: Count = 4
+    batch_size: Count = 32
+    learning_rate: Positive = 2e-5
+    head_learning_rate: Positive = 1e-3
+    weight_decay: NonNegative = 0.01
+    warmup: Fraction = 0.1
+    clip: Positive = 1.0
+    class_weights: Literal["none", "sqrt_inverse", "inverse"] = "none"
+    label_smoothing: Probability = 0.0
+    precision: Literal["auto", "float32"] = "auto"
+    """`auto`: bfloat16 on a GPU that has it, float32 elsewhere."""
+    seed: int = 0
+
+
+class Pretrained(Spec):
+    """A checkpoint of `transformers`: a hub name or a local folder with `config.json` and safetensors."""
+
+    type: Literal["pretrained"] = "pretrained"
+    checkpoint: str
+    revision: str | None = None
+
+
+class Scratch(Spec):
+    """A small model of the same `transformers` classes, trained from random weights."""
+
+    type: Literal["scratch"] = "scratch"
+    width: Count = 96
+    layers: Count = 2
+    heads: Count = 4
+    vocabulary: Count = 2000
+    """Word pieces learned on the train split (text only)."""
+
+
+Encoder = Annotated[Pretrained | Scratch, Field(discriminator="type")]
+
+
+class EncoderTeacher(Spec):
+    """An encoder with a learned weighting over its layers, masked mean pooling and a linear head."""
+
+    encoder: Encoder
+    dropout: Probability = 0.1
+    layer_weighting: bool = True
+    """Pool a learned softmax-weighted sum of all layers (else the last one)."""
+    training: FineTuning = FineTuning()
+
+
+class AudioTeacher(EncoderTeacher):
+    """wav2vec 2.0 or HuBERT; its convolutional front end is never trained."""
+
+    encoder: Encoder = Pretrained(checkpoint="facebook/wav2vec2-base")
+
+
+class TextTeacher(EncoderTeacher):
+    """BERT or RoBERTa (or any encoder of their form)."""
+
+    encoder: Encoder = Pretrained(checkpoint="bert-base-uncased")
+
+
+class FusionTeacher(Spec):
+    """Two-way co-attention over the frozen frames and words of the other two teachers (derived, not CMD's)."""
+
+    width: Count = 256
+    layers: Count = 1
+    heads: Count = 4
+    dropout: Probability = 0.2
+    training: FineTuning = FineTuning(epochs=10, learning_rate=5e-4, head_learning_rate=5e-4)
+
+    @model_validator(mode="after")
+    def _heads(self) -> FusionTeacher:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
+        return self
+
+
+class TeachersSpec(Spec):
+    audio: AudioTeacher | None = AudioTeacher()
+    text: TextTeacher | None = TextTeacher()
+    fusion: FusionTeacher | None = FusionTeacher()
+
+    @model_validator(mode="after")
+    def _fusion_inputs(self) -> TeachersSpec:
+        if self.fusion and not (self.audio and self.text):
+            raise ValueError("the fusion teacher reads an audio and a text teacher: name both, or fusion: null")
+        if not self.names:
+            raise ValueError("at least one teacher is needed: audio, text, or both")
+        return self
+
+    @property
+    def names(self) -> tuple[TeacherName, ...]:
+        """The teachers present, each after those that it reads."""
+        every: tuple[TeacherName, ...] = ("audio", "text", "fusion")
+        return tuple(name for name in every if getattr(self, name) is not None)
+
+    @property
+    def best(self) -> TeacherName:
+        """The teacher whose logits are distilled: the fusion teacher, else the text, else the audio one."""
+        return "fusion" if self.fusion else "text" if self.text else "audio"

@@ -1,0 +1,25 @@
+"""How a student is trained, whatever the method."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from trainables.spec.base import Count, Fraction, NonNegative, Positive, Probability, Spec
+
+
+class TrainingSpec(Spec):
+    epochs: Count = 40
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    """The global batch, whatever the number of workers."""
+    learning_rate: Positive = 1e-3
+    weight_decay: NonNegative = 0.01
+    warmup: Fraction = 0.1
+    clip: Positive = 1.0
+    """Largest norm of the gradient."""
+    label_smoothing: Probability = 0.0
+    class_weights: Literal["none", "sqrt_inverse", "inverse"] = "none"
+    patience: Annotated[int, Field(ge=0)] = 8
+    """Epochs without a better dev score after which training ends; 0: never."""
+    precision: Literal["float32", "bfloat16"] = "float32"
