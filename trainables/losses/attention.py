@@ -1,0 +1,40 @@
+"""Transfer of attention maps (methods reference, section 1.2, L_AT; derived: the abstract only permits it)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+
+def attention_transfer(student: Tensor, teacher: Tensor) -> Tensor:
+    """Squared distance of the L2-normalised maps, mean over the batch; within [0, 2] for maps that are not negative.
+
+    Both are [batch, grid, grid]; the teacher's receive no gradient. A teacher map of zeros (a modality that
+    the utterance lacks) says nothing and contributes 0.
+    """
+    target = F.normalize(teacher.detach().flatten(1), dim=1)
+    distance = (F.normalize(student.flatten(1), dim=1) - target).square().sum(dim=1)
+    return (distance * target.any(dim=1)).mean()
+
+
+def resize_map(maps: Tensor, mask: Tensor, grid: int) -> Tensor:
+    """Resize the valid part of each map to [batch, grid, grid], bilinear, antialiased where it shrinks.
+
+    maps: [batch, time, time], averaged over heads; mask: bool [batch, time], True = valid, the same for
+    queries and keys. Equal to `F.interpolate(mode="bilinear", antialias=True)` on each map cut to its valid
+    steps, without a loop over the batch. A map without a valid step becomes zeros.
+    """
+    weights = _triangle(mask, grid).to(maps.dtype)
+    return weights @ maps @ weights.transpose(1, 2)
+
+
+def _triangle(mask: Tensor, grid: int) -> Tensor:
+    """float [batch, grid, time]: row g holds the normalised triangle of cell g over the valid steps."""
+    length = mask.sum(dim=1)[:, None, None].float()
+    rank = (mask.cumsum(dim=1) - 1)[:, None, :].float()
+    cell = torch.arange(grid, device=mask.device)[None, :, None].float()
+    centre = (cell + 0.5) * length / grid - 0.5
+    width = (length / grid).clamp(min=1.0)
+    weight = (1 - (rank - centre).abs() / width).clamp(min=0) * mask[:, None, :]
+    return weight / weight.sum(dim=2, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
