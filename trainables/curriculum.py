@@ -5,6 +5,7 @@ Quotas are per class, in both pacings: the easiest 30 % of MELD would otherwise 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def difficulty(teacher_logits: Floats, labels: Ints) -> npt.NDArray[np.float64]:
 
 def pacing(curriculum: Curriculum, progress: float) -> float:
     """g(e) = min(1, g0 + (1 - g0)(e / E_grow)^q): the fraction of the samples in use at `progress` in [0, 1]."""
-    grown = min(1.0, progress / curriculum.grow) ** curriculum.power
+    grown = math.pow(min(1.0, progress / curriculum.grow), curriculum.power)
     return min(1.0, curriculum.start_fraction + (1 - curriculum.start_fraction) * grown)
 
 

@@ -23,7 +23,7 @@ def value(schedule: Schedule, progress: float) -> float:
         case "cosine":
             return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
         case "exponential":
-            return start * (end / start) ** progress
+            return start * math.pow(end / start, progress)
         case "step":
             return start + (end - start) * _plateau(progress, schedule.steps)
 

@@ -39,6 +39,7 @@ def bootstrap_interval(
     labels: Ints,
     probabilities: Floats,
     metric: str = "weighted_f1",
+    *,
     resamples: int = 1000,
     seed: int = 0,
     level: float = 0.95,
@@ -58,6 +59,7 @@ def paired_bootstrap(
     a: Floats,
     b: Floats,
     metric: str = "weighted_f1",
+    *,
     resamples: int = 1000,
     seed: int = 0,
     level: float = 0.95,
@@ -139,7 +141,7 @@ def _confusions(counts: Doubles, labels: Ints, probabilities: Floats) -> Doubles
     """Confusion matrices [resamples, classes, classes], rows the labels."""
     classes = probabilities.shape[1]
     cell = labels * classes + probabilities.argmax(axis=1)
-    return (counts @ np.eye(classes * classes)[cell]).reshape(-1, classes, classes)
+    return np.asarray(counts @ np.eye(classes * classes)[cell]).reshape(-1, classes, classes)
 
 
 def _f1(matrices: Doubles) -> tuple[Doubles, Doubles]:

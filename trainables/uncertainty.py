@@ -23,7 +23,10 @@ _TEMPERATURES = (0.05, 20.0)
 
 
 def predictive_entropy(mc: Floats) -> Doubles:
-    """Entropy of the mean over passes: [samples] within [0, log C]. mc: probabilities [passes, samples, classes]."""
+    """Entropy of the mean over passes: [samples] within [0, log C].
+
+    mc: probabilities [passes, samples, classes], here as in the three functions that follow.
+    """
     return np.asarray(entr(mc.astype(np.float64).mean(axis=0)).sum(axis=1))
 
 
@@ -94,7 +97,7 @@ def confidences(labels: Ints, probabilities: Floats) -> tuple[Doubles, Doubles]:
 
 def width_bin(confidence: Doubles, bins: int = BINS) -> npt.NDArray[np.int64]:
     """The bin (k/B, (k+1)/B] in which each confidence lies: int64 [samples] within [0, bins)."""
-    return np.clip(np.ceil(confidence * bins) - 1, 0, bins - 1).astype(np.int64)
+    return np.asarray(np.clip(np.ceil(confidence * bins) - 1, 0, bins - 1), dtype=np.int64)
 
 
 def _gaps(labels: Ints, probabilities: Floats, bins: int, binning: Binning) -> tuple[Doubles, Doubles]:

@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 def attention_transfer(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared distance of the L2-normalised maps, mean over the batch; within [0, 2] for maps that are not negative.
+    """Squared distance of the L2-normalised maps, mean over the batch.
 
-    Both are [batch, grid, grid]; the teacher's receive no gradient. A teacher map of zeros (a modality that
+    Within [0, 2], as attention is never negative. Both are [batch, grid, grid]; the teacher's receive no gradient. A teacher map of zeros (a modality that
     the utterance lacks) says nothing and contributes 0.
     """
     target = F.normalize(teacher.detach().flatten(1), dim=1)
