@@ -1,1 +1,13 @@
 """One file per corpus: raw files in, rows of `trainables.corpus.schema()` out. Importing this stays cheap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainables.importers.base import Importer
+from trainables.importers.meld import MeldImporter
+
+IMPORTERS: dict[str, Importer[Any]] = {
+    "meld": MeldImporter(),
+}
+"""The registry: a corpus spec's `type` -> its importer."""

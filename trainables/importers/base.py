@@ -13,7 +13,7 @@ from trainables.spec import Spec
 Progress = Callable[[int, int], None]
 """Called with (utterances done, utterances in all); never from another thread or process."""
 
-SpecT = TypeVar("SpecT", bound=Spec, contravariant=True)
+SpecT_contra = TypeVar("SpecT_contra", bound=Spec, contravariant=True)
 
 
 class Segment(NamedTuple):
@@ -43,7 +43,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What an importer wrote: rows per split, every row that is not `ok`, and facts for the record's `info`."""
+    """What an importer wrote: rows per split, every row not `ok`, and facts for the record's `info`."""
 
     rows: dict[str, int]
     problems: tuple[Problem, ...] = ()
@@ -51,7 +51,7 @@ class Prepared:
     """JSON only. It is laid over {labels, expected, stand_in, problems, extra_clips, remarks, ceilings}."""
 
 
-class Importer(Protocol[SpecT]):
+class Importer(Protocol[SpecT_contra]):
     """One corpus: raw files (or rules) in, Parquet shards of `trainables.corpus.schema()` out."""
 
     @property
@@ -66,14 +66,14 @@ class Importer(Protocol[SpecT]):
     def stand_in(self) -> bool:
         """Whether the corpus is made by rule, so that its scores are no real corpus's."""
 
-    def source_digest(self, spec: SpecT, root: Path | None) -> str:
+    def source_digest(self, spec: SpecT_contra, root: Path | None) -> str:
         """A hash of what the rows depend on beside the spec, equal wherever the files lie.
 
         Loads no heavy package and takes under a second. Raises CorpusError where `root` is not this corpus.
         """
 
     def prepare(
-        self, spec: SpecT, root: Path | None, out: Path, workers: int, progress: Progress
+        self, spec: SpecT_contra, root: Path | None, out: Path, workers: int, progress: Progress
     ) -> Prepared:
         """Write `out/utterances-NNNNN.parquet`; the bytes do not depend on `workers`.
 

@@ -1,0 +1,185 @@
+"""One clip in, 16 kHz mono FLAC out: decoding by PyAV, bounded in time and memory, never raising for a bad file.
+
+Of several channels the front centre one is taken where the layout has it (in 5.1 the dialogue sits there, and a
+mean of six would bury it), else their mean. A packet that cannot be decoded is skipped, as ffmpeg does; a clip of
+which less than half could be decoded counts as a `decode_error`. Digital silence stays `ok`, with a reason: there
+is nothing to hear, but a test row is still to be predicted.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainables.corpus import SAMPLE_RATE, Status
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SHORTEST_SECONDS = 0.1
+"""A clip that decodes to less than this is `too_short`."""
+LEAST_DECODED = 0.5
+"""The part of its stated duration that must have been decoded."""
+_SILENCE = 2**-15
+
+
+@dataclass(frozen=True)
+class ClipAudio:
+    """`audio` is FLAC or None; `raw_seconds` is what the file holds, `seconds` what `audio` holds."""
+
+    audio: bytes | None
+    seconds: float
+    raw_seconds: float
+    status: Status
+    reason: str = ""
+
+
+@dataclass
+class _Stream:
+    """What decoding a stream gave: float32 [samples] at `rate`, at most the limit and one frame long."""
+
+    mono: NDArray[np.float32]
+    rate: int
+    raw_seconds: float
+    stated_seconds: float
+    bad_packets: int
+    whole: bool
+    remark: str = ""
+
+
+def read_clip(path: Path, min_seconds: float, max_seconds: float) -> ClipAudio:
+    """Decode, pad to `min_seconds`, crop to `max_seconds`, encode. Any fault becomes the status and its words."""
+    try:
+        if path.stat().st_size == 0:
+            return ClipAudio(None, 0.0, 0.0, "decode_error", "the file is empty")
+        stream = _decode(path, max_seconds)
+    except Exception as error:  # libav, the container and the resampler raise of many kinds, all about this file
+        return ClipAudio(None, 0.0, 0.0, "decode_error", _words(error))
+    if stream is None:
+        return ClipAudio(None, 0.0, 0.0, "no_audio", "the file has no audio stream")
+    return _judge(stream, min_seconds, max_seconds)
+
+
+def _judge(stream: _Stream, min_seconds: float, max_seconds: float) -> ClipAudio:
+    raw, stated = stream.raw_seconds, stream.stated_seconds
+    if stream.whole and raw < LEAST_DECODED * stated and stated - raw > SHORTEST_SECONDS:
+        reason = f"only {raw:.2f} s of {stated:.2f} s could be decoded"
+        return ClipAudio(None, 0.0, raw, "decode_error", reason)
+    if not stream.mono.size:
+        return ClipAudio(None, 0.0, 0.0, "no_audio", "the audio stream holds no samples")
+    status: Status = "ok"
+    remarks = [stream.remark] if stream.remark else []
+    if raw < SHORTEST_SECONDS:
+        status = "too_short"
+        remarks.insert(0, f"{raw:.3f} s decoded; padded with silence to {min_seconds:g} s")
+    elif raw > max_seconds:
+        status = "too_long"
+        remarks.insert(0, f"{raw:.1f} s long; cropped to its first {max_seconds:g} s")
+    if stream.bad_packets:
+        remarks.append(f"{stream.bad_packets} packets could not be decoded and were skipped")
+    if abs(stream.mono).max() < _SILENCE:
+        remarks.append("digital silence")
+    audio, seconds = _encode(stream, min_seconds, max_seconds)
+    return ClipAudio(audio, seconds, raw, status, "; ".join(remarks))
+
+
+def _decode(path: Path, max_seconds: float) -> _Stream | None:
+    """The first audio stream, up to the frame in which `max_seconds` is passed; None without such a stream."""
+    import av
+    import numpy as np
+
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            return None
+        source = container.streams.audio[0]
+        planar = av.AudioResampler(format="fltp")
+        mix = _Mix()
+        rate, bad, whole = 0, 0, True
+        for packet in container.demux(source):
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError:
+                bad += 1
+                continue
+            for frame in frames:
+                rate = rate or frame.sample_rate
+                for part in planar.resample(frame):
+                    mix.add(part.to_ndarray(), [channel.name for channel in part.layout.channels])
+            if rate and mix.samples > max_seconds * rate:
+                whole = False
+                break
+        stated = _stated_seconds(source, container)
+    decoded = mix.samples / rate if rate else 0.0
+    mono, remark = mix.result() if mix.samples else (np.zeros(0, np.float32), "")
+    return _Stream(mono, rate, decoded if whole else max(decoded, stated), stated, bad, whole, remark)
+
+
+class _Mix:
+    """Frames [channels, samples] as they come; one channel in the end."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self._mean: list[NDArray[np.float32]] = []
+        self._centre: list[NDArray[np.float32]] = []
+
+    def add(self, frame: NDArray[np.float32], channels: list[str]) -> None:
+        self.samples += frame.shape[1]
+        self._mean.append(frame.mean(axis=0))
+        if "FC" in channels:
+            self._centre.append(frame[channels.index("FC")])
+
+    def result(self) -> tuple[NDArray[np.float32], str]:
+        """float32 [samples], not finite ones as zeros, and a remark."""
+        import numpy as np
+
+        mono, remark = np.nan_to_num(np.concatenate(self._mean)), ""
+        if len(self._centre) == len(self._mean):
+            centre = np.nan_to_num(np.concatenate(self._centre))
+            if abs(centre).max() >= _SILENCE or abs(mono).max() < _SILENCE:
+                return centre, ""
+            remark = "the centre channel is silent; all channels mixed"
+        return mono, remark
+
+
+def _encode(stream: _Stream, min_seconds: float, max_seconds: float) -> tuple[bytes, float]:
+    """FLAC (16 bit) of the cropped or padded samples at `SAMPLE_RATE`, and its length in seconds."""
+    import numpy as np
+    import soundfile
+
+    samples = resample(stream.mono, stream.rate)[: round(max_seconds * SAMPLE_RATE)]
+    least = round(min_seconds * SAMPLE_RATE)
+    samples = np.pad(samples, (0, max(0, least - len(samples))))
+    pcm = np.round(np.clip(samples, -1.0, 1.0) * 32767).astype(np.int16)
+    with io.BytesIO() as buffer:
+        soundfile.write(buffer, pcm, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        return buffer.getvalue(), len(pcm) / SAMPLE_RATE
+
+
+def resample(mono: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+    """float32 [samples] at `rate` hertz to float32 [samples'] at `SAMPLE_RATE`."""
+    import av
+    import numpy as np
+
+    if rate == SAMPLE_RATE:
+        return mono
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(mono[None]), format="fltp", layout="mono")
+    frame.sample_rate = rate
+    resampler = av.AudioResampler(format="fltp", layout="mono", rate=SAMPLE_RATE)
+    parts = [part.to_ndarray()[0] for part in [*resampler.resample(frame), *resampler.resample(None)]]
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def _stated_seconds(stream: Any, container: Any) -> float:
+    """The duration that the stream states, else the container; 0 where neither does."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return float(container.duration or 0) / 1_000_000
+
+
+def _words(error: Exception) -> str:
+    """The error's own words, without the path that libav puts in."""
+    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"{type(error).__name__}: {words}".split("\n", 1)[0][:200]

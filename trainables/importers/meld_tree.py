@@ -1,0 +1,134 @@
+"""A tree of MELD's shape into shards: the part that MELD and corpora written in its layout share.
+
+No row is dropped. A row's `status` is its gravest finding (unreadable audio, then a length mended, then an empty
+interval in the CSV file, then a copy in another split) and its `reason` says all of them. Copies within a split and
+digital silence are worth a reason only: the row stays `ok` and is listed among the `remarks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from trainables.corpus import SPLITS, Status, text_hash
+from trainables.importers.base import Alignment, Prepared, Problem, Progress, Segment
+from trainables.importers.media import ClipAudio, read_clip
+from trainables.importers.meld_layout import Layout
+from trainables.importers.meld_rows import Utterance, copies, read_utterances
+from trainables.importers.parquet_writer import ShardWriter
+from trainables.importers.pool import in_order
+from trainables.spec import EMOTIONS, MeldSpec, StandInSpec
+
+TEXT_ONLY = ClipAudio(None, 0.0, 0.0, "ok")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a worker needs of one utterance; `clip` is None where the layout has none."""
+
+    clip: Path | None
+    min_seconds: float
+    max_seconds: float
+
+
+def import_tree(
+    layout: Layout,
+    spec: MeldSpec | StandInSpec,
+    out: Path,
+    workers: int,
+    progress: Progress,
+    *,
+    alignments: Mapping[str, Alignment] | None = None,
+) -> Prepared:
+    """Write the shards of a layout into `out`; `alignments` go by uid, in seconds from the clip's start."""
+    utterances = [u for split in SPLITS for u in read_utterances(layout.csvs[split], split, EMOTIONS)]
+    twins = copies(utterances)
+    problems: list[Problem] = []
+    remarks: list[Problem] = []
+    with ShardWriter(out) as shards:
+        audio = _audio(utterances, layout, spec, workers)
+        for done, (utterance, clip) in enumerate(zip(utterances, audio, strict=True), start=1):
+            row = _row(utterance, clip, twins.get(utterance.uid, []), (alignments or {}).get(utterance.uid))
+            shards.add(row)
+            if row["reason"]:
+                kind = remarks if row["status"] == "ok" else problems
+                kind.append(Problem(row["uid"], row["status"], row["reason"]))
+            progress(done, len(utterances))
+    rows = {split: sum(u.split == split for u in utterances) for split in SPLITS}
+    return Prepared(rows, tuple(problems), _info(layout, utterances, remarks))
+
+
+def _audio(
+    utterances: Sequence[Utterance], layout: Layout, spec: MeldSpec | StandInSpec, workers: int
+) -> Iterator[ClipAudio]:
+    if "audio" not in spec.modalities:
+        return iter([TEXT_ONLY] * len(utterances))
+    clips = (layout.clips[u.split].get(u.clip) for u in utterances)
+    jobs = (_Job(clip.path if clip else None, spec.min_seconds, spec.max_seconds) for clip in clips)
+    return in_order(_read, jobs, workers, _crashed)
+
+
+def _read(job: _Job) -> ClipAudio:
+    if job.clip is None:
+        return ClipAudio(None, 0.0, 0.0, "missing_media", "there is no clip of this name")
+    return read_clip(job.clip, job.min_seconds, job.max_seconds)
+
+
+def _crashed(job: _Job) -> ClipAudio:
+    return ClipAudio(None, 0.0, 0.0, "decode_error", "the decoder's process died on this clip")
+
+
+def _row(
+    utterance: Utterance, clip: ClipAudio, twins: Sequence[Utterance], alignment: Alignment | None
+) -> dict[str, Any]:
+    findings = [(clip.status, clip.reason), *_findings(utterance, clip, twins)]
+    status = next((status for status, _ in findings if status != "ok"), "ok")
+    within = partial(_within, seconds=clip.seconds)
+    return {
+        "uid": utterance.uid,
+        "split": utterance.split,
+        "dialogue": utterance.dialogue,
+        "turn": utterance.utterance_id,
+        "speaker": utterance.speaker,
+        "label": utterance.label,
+        "text": utterance.text,
+        "text_hash": text_hash(utterance.text),
+        "seconds": clip.seconds,
+        "raw_seconds": clip.raw_seconds,
+        "audio": clip.audio,
+        "words": within(alignment.words) if alignment else None,
+        "phones": within(alignment.phones) if alignment else None,
+        "status": status,
+        "reason": "; ".join(reason for _, reason in findings if reason),
+    }
+
+
+def _findings(utterance: Utterance, clip: ClipAudio, twins: Sequence[Utterance]) -> Iterator[tuple[Status, str]]:
+    """What the CSV files say against the row, gravest first."""
+    if utterance.empty_interval and clip is not TEXT_ONLY:
+        yield "zero_interval", "its StartTime is not before its EndTime in the CSV file"
+    for twin in sorted(twins, key=lambda twin: twin.split == utterance.split):
+        status: Status = "ok" if twin.split == utterance.split else "duplicate"
+        label = "" if twin.label == utterance.label else f", labelled {twin.label} there"
+        yield status, f"same text, episode and times as {twin.uid}{label}"
+
+
+def _within(segments: Sequence[Segment], seconds: float) -> list[dict[str, Any]]:
+    """The segments that start within the stored audio (all of them where there is none)."""
+    limit = seconds or float("inf")
+    return [{"label": s.label, "start": s.start, "end": min(s.end, limit)} for s in segments if s.start < limit]
+
+
+def _info(layout: Layout, utterances: Sequence[Utterance], remarks: Sequence[Problem]) -> dict[str, Any]:
+    labelled = {(u.split, u.clip) for u in utterances}
+    extra = [
+        f"{split}-dia{key[0]}-utt{key[1]}"
+        for split in SPLITS
+        for key in sorted(layout.clips.get(split, {}))
+        if (split, key) not in labelled
+    ]
+    info: dict[str, Any] = {"extra_clips": extra, "remarks": [vars(remark) for remark in remarks]}
+    return info | {"expected": {}} if layout.dyadic else info

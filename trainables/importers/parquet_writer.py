@@ -1,0 +1,48 @@
+"""Rows of `trainables.corpus.schema()` into shards as they come, holding one shard's rows at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from trainables.corpus import schema
+
+SHARD_ROWS = 1024
+SHARD_BYTES = 32 * 2**20
+"""Audio bytes after which a shard is closed; Arrow holds them twice more while writing."""
+_REPEATED = ["split", "dialogue", "speaker", "label", "status", "reason"]
+
+
+class ShardWriter:
+    """`utterances-NNNNN.parquet` in `folder`; the same rows give the same bytes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rows: list[dict[str, Any]] = []
+        self._bytes = 0
+        self._shards = 0
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        self._bytes += len(row["audio"] or b"")
+        if len(self._rows) >= SHARD_ROWS or self._bytes >= SHARD_BYTES:
+            self._flush()
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and self._rows:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.Table.from_pylist(self._rows, schema=schema())
+        path = self._folder / f"utterances-{self._shards:05d}.parquet"
+        pq.write_table(table, path, compression="zstd", use_dictionary=_REPEATED)
+        self._rows, self._bytes, self._shards = [], 0, self._shards + 1

@@ -1,0 +1,142 @@
+"""The prepare stage: raw corpus -> the artifact `corpora/<fingerprint>/`, skipped when it is there already."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from trainables.artifacts import Record, fingerprint, publish, read_record
+from trainables.corpus import SCHEMA_VERSION, SPLITS, check_rows, prefix
+from trainables.errors import CorpusError
+from trainables.importers import IMPORTERS
+from trainables.importers.base import Prepared, Problem, Progress
+from trainables.spec import CorpusSpec
+from trainables.storage import Storage
+
+
+@dataclass(frozen=True)
+class SplitCount:
+    """`expected` is None where the corpus has no official count; `faulty` counts the rows that are not `ok`."""
+
+    split: str
+    rows: int
+    expected: int | None
+    faulty: int
+
+
+@dataclass(frozen=True)
+class PrepareSummary:
+    """What `orch prepare` prints: counts against the official ones, and every row that is not `ok`."""
+
+    counts: tuple[SplitCount, ...]
+    statuses: dict[str, int]
+    """Rows per status other than `ok`, most frequent first."""
+    problems: tuple[Problem, ...]
+    remarks: tuple[Problem, ...]
+    """Rows that are `ok` but about which there is something to say."""
+    extra_clips: tuple[str, ...]
+    """Clips without a row; they are not in the corpus."""
+    stand_in: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row is `ok` and every count the official one."""
+        return not self.problems and all(c.expected in (None, c.rows) for c in self.counts)
+
+
+def corpus_fingerprint(spec: CorpusSpec, root: Path | None) -> str:
+    """Of the spec and of what lies at `root`, wherever that is; loads no heavy package.
+
+    Raises CorpusError where `root` is not the corpus that the spec names.
+    """
+    source = IMPORTERS[spec.type].source_digest(spec, root)
+    return fingerprint("corpus", SCHEMA_VERSION, spec, {"source": source})
+
+
+def prepare(storage: Storage, spec: CorpusSpec, root: Path | None, workers: int, progress: Progress) -> Record:
+    """The record of the prepared corpus; made first unless it is there. `workers` does not bear on its bytes."""
+    started = time.monotonic()
+    identity = corpus_fingerprint(spec, root)
+    found = read_record(storage, prefix(identity))
+    if found:
+        return found
+    with tempfile.TemporaryDirectory(prefix="orch-prepare-") as name:
+        folder = Path(name)
+        prepared = IMPORTERS[spec.type].prepare(spec, root, folder, workers, progress)
+        info = _info(spec, prepared)
+        _check(folder, prepared, info["labels"])
+        record = Record(
+            kind="corpus",
+            fingerprint=identity,
+            spec=spec.model_dump(mode="json"),
+            rows=prepared.rows,
+            info=info,
+            created=datetime.now(UTC),
+            seconds=time.monotonic() - started,
+        )
+        return _publish(storage, folder, record)
+
+
+def problem_table(record: Record) -> PrepareSummary:
+    """The record of a corpus as what a user is shown of it."""
+    problems = _problems(record.info["problems"])
+    faulty = Counter(_split(problem.uid) for problem in problems)
+    expected = record.info["expected"]
+    counts = (SplitCount(s, record.rows.get(s, 0), expected.get(s), faulty[s]) for s in SPLITS)
+    return PrepareSummary(
+        counts=tuple(counts),
+        statuses=dict(Counter(problem.status for problem in problems).most_common()),
+        problems=problems,
+        remarks=_problems(record.info["remarks"]),
+        extra_clips=tuple(record.info["extra_clips"]),
+        stand_in=record.info["stand_in"],
+    )
+
+
+def _info(spec: CorpusSpec, prepared: Prepared) -> dict[str, Any]:
+    importer = IMPORTERS[spec.type]
+    return {
+        "labels": list(importer.labels),
+        "expected": dict(importer.expected),
+        "stand_in": importer.stand_in,
+        "problems": [vars(problem) for problem in prepared.problems],
+        "remarks": [],
+        "extra_clips": [],
+        "ceilings": None,
+    } | prepared.info
+
+
+def _check(folder: Path, prepared: Prepared, labels: list[str]) -> None:
+    """The corpus's own rules over all shards: unique keys, known labels, splits disjoint by dialogue, counts."""
+    import pyarrow.parquet as pq
+
+    columns = ["uid", "split", "dialogue", "label"]
+    shards = sorted(folder.glob("utterances-*.parquet"))
+    rows = [row for shard in shards for row in pq.read_table(shard, columns=columns).to_pylist()]
+    check_rows(rows, labels)
+    written = Counter(row["split"] for row in rows)
+    if any(written[split] != count for split, count in prepared.rows.items()) or not rows:
+        raise CorpusError(f"the importer says {prepared.rows} rows and wrote {dict(written)}")
+
+
+def _publish(storage: Storage, folder: Path, record: Record) -> Record:
+    place = prefix(record.fingerprint)
+    found = read_record(storage, place)
+    if found:  # another process was quicker, with the same bytes
+        return found
+    storage.remove(place)  # shards of a writer that died; a reader lists the folder
+    return publish(storage, place, folder, record)
+
+
+def _problems(values: Iterable[dict[str, Any]]) -> tuple[Problem, ...]:
+    return tuple(Problem(**value) for value in values)
+
+
+def _split(uid: str) -> str:
+    return uid.split("-", 1)[0]
