@@ -1,0 +1,154 @@
+"""The stand-in's generating rules: who feels what, which words and which voice show it, and the label given.
+
+Each utterance draws, independently of every other one:
+
+    y      ~ prior          the emotion; MELD's own counts under a square root
+    words  ~ W[y]           the emotion that the words carry: y, or with `text_noise` another of its *valence*
+    voice  ~ P[y]           the emotion that the voice carries: y, or with `prosody_noise` another of its *arousal*
+    label  ~ L[y]           what the annotator wrote: y, or with `label_noise` any of the seven
+
+given y the last three are independent. Words tell valence and voices tell arousal (Russell 1980; words err on
+arousal, voices on valence), so that the two errors differ and a model that fuses gains. Speaker, dialogue, turn,
+opening and close of a sentence are independent of all four: nothing else tells the emotion.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+
+from trainables.spec.corpus import EMOTIONS, StandInSpec
+from trainables.standin.lexicon import sentence
+from trainables.standin.voices import (
+    LEVEL_JITTER,
+    MANNERS,
+    PITCH_JITTER,
+    RATE_JITTER,
+    VOICES,
+    Voice,
+)
+
+MELD_COUNTS = {
+    "neutral": 4710, "surprise": 1205, "fear": 268, "sadness": 683, "joy": 1743, "disgust": 271, "anger": 1109,
+}  # fmt: skip
+VALENCE = (("neutral", "surprise", "joy"), ("fear", "sadness", "disgust", "anger"))
+AROUSAL = (("neutral", "sadness", "disgust"), ("surprise", "fear", "joy", "anger"))
+SHARES = {"train": 2 / 3, "dev": 1 / 8}  # test has the rest
+TURNS = (5, 12)
+
+Row = tuple[float, ...]
+Channel = tuple[Row, ...]  # [emotion][what is shown]: each row sums to 1
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Probabilities over EMOTIONS, in that order; `prior` [7], the others [7][7] given the emotion."""
+
+    prior: Row
+    words: Channel
+    voice: Channel
+    label: Channel
+
+
+@dataclass(frozen=True)
+class Line:
+    """One utterance to be spoken. `emotion`, `words` and `voice` never leave the generator."""
+
+    split: str
+    dialogue: int
+    turn: int
+    label: str
+    emotion: str
+    words: str
+    voice: str
+    text: str
+    speaker: Voice
+    pitch: int
+    rate: int
+    level: float
+
+    @property
+    def uid(self) -> str:
+        """The key that the MELD importer gives this row."""
+        return f"{self.split}-dia{self.dialogue}-utt{self.turn}"
+
+
+def rules_of(spec: StandInSpec) -> Rules:
+    roots = [math.sqrt(MELD_COUNTS[emotion]) for emotion in EMOTIONS]
+    prior = tuple(root / sum(roots) for root in roots)
+    return Rules(
+        prior=prior,
+        words=_confusion(VALENCE, spec.text_noise),
+        voice=_confusion(AROUSAL, spec.prosody_noise),
+        label=_confusion((EMOTIONS,), spec.label_noise * (1 - 1 / len(EMOTIONS))),
+    )
+
+
+def _confusion(groups: tuple[tuple[str, ...], ...], noise: float) -> Channel:
+    """Right with probability 1 - noise, else evenly one of the others of the emotion's group."""
+    group_of = {emotion: group for group in groups for emotion in group}
+
+    def cell(truth: str, shown: str) -> float:
+        if truth == shown:
+            return 1 - noise
+        group = group_of[truth]
+        return noise / (len(group) - 1) if shown in group else 0.0
+
+    return tuple(tuple(cell(truth, shown) for shown in EMOTIONS) for truth in EMOTIONS)
+
+
+def split_sizes(utterances: int) -> dict[str, int]:
+    sizes = {split: round(utterances * share) for split, share in SHARES.items()}
+    return sizes | {"test": utterances - sum(sizes.values())}
+
+
+def cast(split: str, voices: int) -> tuple[Voice, ...]:
+    """The split's speakers: a main cast in all three; one voice speaks in dev alone and two in test alone."""
+    everyone = VOICES[:voices]
+    guests = {"train": (), "dev": everyone[-1:], "test": everyone[-3:-1]}
+    return everyone[:-3] + guests[split]
+
+
+def plan(spec: StandInSpec) -> list[Line]:
+    """Every utterance in the order (split, dialogue, turn); the same for the same spec, on any machine."""
+    chance, rules = random.Random(spec.seed), rules_of(spec)
+    lines: list[Line] = []
+    for split, size in split_sizes(spec.utterances).items():
+        start, dialogue = len(lines), 0
+        while (left := size - (len(lines) - start)) > 0:
+            speakers = chance.sample(cast(split, spec.voices), k=chance.randint(2, 4))
+            turns = min(left, chance.randint(*TURNS))
+            lines += [_line(chance, rules, split, dialogue, turn, speakers) for turn in range(turns)]
+            dialogue += 1
+    return lines
+
+
+def _line(
+    chance: random.Random, rules: Rules, split: str, dialogue: int, turn: int, speakers: list[Voice]
+) -> Line:
+    truth = _draw(chance, rules.prior)
+    words, voice, label = (
+        EMOTIONS[_draw(chance, channel[truth])] for channel in (rules.words, rules.voice, rules.label)
+    )
+    speaker, manner = chance.choice(speakers), MANNERS[voice]
+    pitch = manner.pitch + speaker.pitch + chance.gauss(0, PITCH_JITTER)
+    rate = 175 * manner.rate * speaker.rate * (1 + chance.gauss(0, RATE_JITTER))
+    return Line(
+        split=split,
+        dialogue=dialogue,
+        turn=turn,
+        label=label,
+        emotion=EMOTIONS[truth],
+        words=words,
+        voice=voice,
+        text=sentence(words, chance),
+        speaker=speaker,
+        pitch=min(99, max(0, round(pitch))),
+        rate=round(rate),
+        level=manner.level + chance.gauss(0, LEVEL_JITTER),
+    )
+
+
+def _draw(chance: random.Random, row: Row) -> int:
+    return chance.choices(range(len(row)), weights=row)[0]
