@@ -1,0 +1,202 @@
+"""Where things are and how much may be used: circumstance, never identity.
+
+A value comes from the first of these that has it: a flag, the environment, `orch.toml` in the working directory
+(or, where there is none, in the user's configuration folder), the default. `Settings.origin` says which it was.
+Names that other tools have already given (`RAY_ADDRESS`, `MLFLOW_TRACKING_URI`) are used as they are, the rest are
+`ORCH_...`; `HF_HOME`, `AWS_*` and `MLFLOW_S3_ENDPOINT_URL` are read by the libraries they belong to.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from platformdirs import user_cache_dir, user_config_dir
+from pydantic import AliasChoices, Field, PrivateAttr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from orchestrator.errors import SettingsError
+
+FILE = "orch.toml"
+CORPORA = ("meld",)
+"""The corpora that lie somewhere; the stand-in is made by rule and has no root."""
+
+NonEmpty = Annotated[str, Field(min_length=1)]
+
+
+def _mlflow_default(data: dict[str, Any]) -> str:
+    """SQLite beside the stored artifacts, or in the working directory for a remote root."""
+    return f"sqlite:///{local_folder(data.get('storage', '')) or Path.cwd()}/mlflow.db"
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="ORCH_",
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+    )
+
+    storage: NonEmpty = "./orch-store"
+    """Storage root: a folder or any fsspec URL."""
+    cache: Path = Field(default_factory=lambda: Path(user_cache_dir("orch")))
+    """Local folder of what can be fetched again, such as memory-mapped transfer sets."""
+    corpora: dict[Literal["meld"], NonEmpty] = {}
+    """The folder of each corpus, by its type."""
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+    """Largest number of trials at once; by default what the cluster has room for."""
+    scale: Literal["laptop", "full"] | None = None
+    """By default `full` where there is a cluster or a GPU, else `laptop`."""
+    ray_address: str | None = Field(None, validation_alias=AliasChoices("RAY_ADDRESS"))
+    """The Ray cluster; by default a local one is started."""
+    mlflow_tracking_uri: str = Field(
+        default_factory=_mlflow_default, validation_alias=AliasChoices("MLFLOW_TRACKING_URI")
+    )
+    """The MLflow store; by default SQLite beside the stored artifacts."""
+    experiment_prefix: str = ""
+    """Put before the names of experiments in MLflow, where several users share a server."""
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def storage_folder(self) -> Path | None:
+        """The storage root where it is a folder of this machine, else None."""
+        return local_folder(self.storage)
+
+    def corpus_root(self, corpus: str) -> Path | None:
+        """The folder of a corpus, None where none is configured; SettingsError where it cannot be read."""
+        given = {str(name): root for name, root in self.corpora.items()}.get(corpus)
+        if given is None:
+            return None
+        root = Path(given).expanduser().absolute()
+        told = f"corpora.{corpus} = {given!r} (from {self.origin(f'corpora.{corpus}')})"
+        if not root.is_dir():
+            raise SettingsError(
+                f"{told}: there is no such folder; mend it, or unset it to run on the stand-in corpus"
+            )
+        if not os.access(root, os.R_OK | os.X_OK):
+            raise SettingsError(f"{told}: the folder cannot be read; mend its permissions")
+        return root
+
+    def stand_in_for(self, corpus: str) -> bool:
+        """Whether the stand-in takes the place of this corpus, because no root of it is configured."""
+        return corpus in CORPORA and self.corpus_root(corpus) is None
+
+    def origin(self, name: str) -> str:
+        """Where the value of a setting (by dotted name) comes from, e.g. `ORCH_STORAGE` or `default`."""
+        return self._origins.get(name, "default")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+
+
+def load(flags: Mapping[str, Any] | None = None) -> Settings:
+    """The settings in force; flags that are None count as not given. Raises SettingsError naming the culprit."""
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    origins = {**_file_origins(), **_environment_origins()}
+    origins |= {path: f"--{path.replace('_', '-').replace('.', '-')}" for path, _ in _leaves(given)}
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        raise SettingsError(_first_fault(error, origins)) from error
+    settings._origins.update(origins)
+    return settings
+
+
+def config_file() -> Path | None:
+    """The `orch.toml` in force: the working directory's, else the user's, else None."""
+    for folder in (Path.cwd(), Path(user_config_dir("orch"))):
+        if (folder / FILE).is_file():
+            return folder / FILE
+    return None
+
+
+def local_folder(root: str) -> Path | None:
+    """The folder that a storage root names, None where it is not on this machine."""
+    scheme, separator, rest = root.partition("://")
+    if not separator:
+        return Path(root).expanduser().absolute()
+    return Path(rest).absolute() if scheme in ("file", "local") else None
+
+
+def default_scale(settings: Settings) -> tuple[Literal["laptop", "full"], str]:
+    """The scale to run at where no flag says, and why."""
+    if settings.scale:
+        return settings.scale, f"from {settings.origin('scale')}"
+    if settings.ray_address:
+        return "full", f"the cluster at {settings.ray_address}"
+    if Path("/dev/nvidia0").exists():
+        return "full", "there is a GPU"
+    return "laptop", "no cluster and no GPU; --scale full for the whole search"
+
+
+def _file_origins() -> dict[str, str]:
+    path = config_file()
+    if path is None:
+        return {}
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    known = sorted(Settings.model_fields)
+    for key in found:
+        if key not in known:
+            raise SettingsError(f"{path}: there is no setting {key!r}; settings are {', '.join(known)}")
+    return {name: str(path) for name, _ in _leaves(found)}
+
+
+def _environment_origins() -> dict[str, str]:
+    for variable, value in os.environ.items():
+        if variable.upper().startswith("ORCH_CORPORA__") and not value:
+            raise SettingsError(f"{variable} is set but empty; give the corpus's folder, or unset it")
+    names = {variable.upper(): variable for variable in os.environ}
+    origins: dict[str, str] = {}
+    for path, _ in _leaves(EnvSettingsSource(Settings)()):
+        standard = path.upper() if path.upper() in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI") else None
+        variable = standard or f"ORCH_{path.upper().replace('.', '__')}"
+        origins[path.lower()] = names.get(variable, "the environment")
+    return origins
+
+
+def _leaves(data: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{under}{key}.")
+        else:
+            yield f"{under}{key}", value
+
+
+def _first_fault(error: ValidationError, origins: Mapping[str, str]) -> str:
+    fault = error.errors(include_url=False)[0]
+    parts = [str(part) for part in fault["loc"] if part != "[key]"]
+    name = ".".join(parts).lower()
+    if parts[0] == "corpora" and "[key]" in fault["loc"]:
+        message = f"there is no corpus {parts[1]!r} with a root; corpora are {', '.join(CORPORA)}"
+    else:
+        message = f"{fault['msg']} (given: {fault['input']!r})"
+    return f"{name}: {message}; it comes from {origins.get(name, 'a flag')}"
+
+
+__all__ = ["CORPORA", "FILE", "Settings", "config_file", "default_scale", "load", "local_folder"]

@@ -1,0 +1,62 @@
+"""The summary of a sweep, as `--json` prints it and as `<sweep>/confirm-<digest>.json` keeps it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator.events import Interval, ModelRow, StageName
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class StageSummary(_Value):
+    skipped: bool
+    seconds: float
+    why: str = ""
+    """Why it was skipped, or what it says of itself."""
+
+
+class TrialCounts(_Value):
+    total: int
+    completed: int
+    pruned: int
+    failed: int
+
+
+class Gain(_Value):
+    """How much the best configuration scores above another one, on test."""
+
+    over: str
+    """Name of the leaderboard row that is compared with."""
+    difference: float
+    interval: Interval
+    """95 % paired bootstrap over test utterances."""
+
+
+class Ceilings(_Value):
+    """The Bayes scores that the stand-in's generating rules allow, in the summary's metric."""
+
+    audio: float
+    text: float
+    both: float
+
+
+class Summary(_Value):
+    experiment: str
+    fingerprint: str
+    stand_in: bool
+    metric: str
+    stages: dict[StageName, StageSummary]
+    trials: TrialCounts
+    leaderboard: list[ModelRow]
+    """Best first within a role; scores are of the test split."""
+    gains: list[Gain]
+    ceilings: Ceilings | None
+    """None off the stand-in."""
+    paths: dict[str, str]
+    """Where everything lies, by what it is: storage, sweep, models, mlflow, ..."""
+
+
+__all__ = ["Ceilings", "Gain", "StageSummary", "Summary", "TrialCounts"]
