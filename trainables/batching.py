@@ -1,0 +1,221 @@
+"""Rows of a transfer set -> padded batches: masks, length buckets, and an order that depends on the seed alone.
+
+On the CPU the flat arrays stay memory-mapped, and a batch is one gather by index arithmetic; on an accelerator
+they are copied there once, as float16.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.errors import ArtifactError
+from trainables.spec.base import Modality
+from trainables.spec.needs import Needs
+from trainables.transfer_set import TransferSet
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+POOL_BATCHES = 16
+"""Batches drawn from one pool, within which samples are sorted by length: random enough, little padding."""
+FRAMES_PER_TOKEN = 4
+"""What a token costs against a frame when both make up an utterance's length (the stem halves frames twice)."""
+
+
+@dataclass(frozen=True)
+class TeacherBatch:
+    logits: Tensor
+    """[B, C] float32"""
+    pooled: Tensor
+    """[B, D] float32"""
+    attention: Tensor | None = None
+    """[B, G, G] float32"""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B utterances, padded at the end. A mask is True where the content is valid."""
+
+    index: Tensor
+    """[B] int64, rows of the transfer set."""
+    labels: Tensor
+    """[B] int64"""
+    text_hash: Tensor
+    """[B] int64"""
+    weights: Tensor
+    """[B] float32, 1 = full weight in the loss."""
+    frames: Tensor | None
+    """[B, T, mel] float32, 0 in the padding."""
+    frame_mask: Tensor | None
+    """[B, T] bool"""
+    tokens: Tensor | None
+    """[B, L] int64"""
+    token_mask: Tensor | None
+    """[B, L] bool"""
+    teachers: dict[str, TeacherBatch]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: str | torch.device) -> Batch:
+        def move(value: Tensor | None) -> Tensor | None:
+            return None if value is None else value.to(device)
+
+        moved = {k: move(v) for k, v in vars(self).items() if k != "teachers"}
+        teachers = {n: TeacherBatch(**{k: move(v) for k, v in vars(t).items()}) for n, t in self.teachers.items()}  # type: ignore[arg-type]
+        return replace(self, **moved, teachers=teachers)  # type: ignore[arg-type]
+
+
+def as_tensor(array: NDArray[Any], device: str | torch.device = "cpu") -> Tensor:
+    """A tensor over the array's own memory (never written to), or its copy on another device."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.asarray(array)).to(device)
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Sequences end to end: sequence i is `values[starts[i] : starts[i] + lengths[i]]`."""
+
+    values: Tensor
+    starts: Tensor
+    lengths: Tensor
+
+    @classmethod
+    def of(cls, values: NDArray[Any], offsets: NDArray[np.int64], device: str | torch.device) -> Ragged:
+        starts = as_tensor(offsets, device)
+        return cls(as_tensor(values, device), starts[:-1], starts[1:] - starts[:-1])
+
+    def pad(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """([B, T, ...] values, [B, T] mask), T the longest, at least 1; what the padding holds is undefined."""
+        lengths = self.lengths[index]
+        steps = torch.arange(max(1, int(lengths.max())), device=index.device)
+        mask = steps < lengths[:, None]
+        where = (self.starts[index, None] + steps).clamp(max=len(self.values) - 1)
+        gathered = self.values.index_select(0, where.flatten())
+        return gathered.view(*where.shape, *self.values.shape[1:]), mask
+
+
+class Batcher:
+    """Makes batches of the modalities and teachers that a run reads."""
+
+    def __init__(
+        self,
+        data: TransferSet,
+        modalities: Sequence[Modality],
+        needs: Needs | None = None,
+        teachers: Sequence[str] = (),
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """Raises ArtifactError where the transfer set lacks what is asked of it."""
+        self._pad_id, self._device = data.pad_id, device
+        self._labels, self._text_hash = as_tensor(data.label, device), as_tensor(data.text_hash, device)
+        self._frames = self._tokens = None
+        if "audio" in modalities:
+            self._frames = _ragged(data, "frames", data.frames, data.frame_offsets, device)
+        if "text" in modalities:
+            self._tokens = _ragged(data, "tokens", data.tokens, data.token_offsets, device)
+        self._attention = needs is not None and needs.attention
+        self._teachers = {name: _teacher(data, name, self._attention, device) for name in teachers}
+        self.lengths = self._lengths().cpu().numpy()
+        """[N] cost of each row in frames, by which batches are bucketed."""
+
+    def batch(self, index: NDArray[np.int64], weights: NDArray[np.float32] | None = None) -> Batch:
+        """The rows `index`, in that order. `weights` [N] is over the whole transfer set."""
+        rows = torch.from_numpy(index).to(self._device)
+        frames = frame_mask = tokens = token_mask = None
+        if self._frames is not None:
+            frames, frame_mask = self._frames.pad(rows)
+            frames = frames.float().mul_(frame_mask[..., None])
+        if self._tokens is not None:
+            tokens, token_mask = self._tokens.pad(rows)
+            tokens = tokens.long().masked_fill_(~token_mask, self._pad_id)
+        chosen = np.ones(len(index), np.float32) if weights is None else weights[index]
+        return Batch(
+            index=rows,
+            labels=self._labels[rows],
+            text_hash=self._text_hash[rows],
+            weights=torch.from_numpy(chosen).to(self._device),
+            frames=frames,
+            frame_mask=frame_mask,
+            tokens=tokens,
+            token_mask=token_mask,
+            teachers=self.teachers(rows),
+        )
+
+    def teachers(self, rows: Tensor) -> dict[str, TeacherBatch]:
+        def pick(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values.index_select(0, rows).float()
+
+        return {
+            name: TeacherBatch(**{k: pick(v) for k, v in vars(whole).items()})  # type: ignore[arg-type]
+            for name, whole in self._teachers.items()
+        }
+
+    def _lengths(self) -> Tensor:
+        total = torch.zeros(len(self._labels), dtype=torch.int64, device=self._labels.device)
+        if self._frames is not None:
+            total = total + self._frames.lengths
+        if self._tokens is not None:
+            total = total + FRAMES_PER_TOKEN * self._tokens.lengths
+        return total
+
+
+def _ragged(
+    data: TransferSet,
+    name: str,
+    values: NDArray[Any] | None,
+    offsets: NDArray[np.int64] | None,
+    device: str | torch.device,
+) -> Ragged:
+    if values is None or offsets is None:
+        raise ArtifactError(f"transfer set {data.fingerprint}: it has no {name}, and the student reads them")
+    return Ragged.of(values, offsets, device)
+
+
+def _teacher(data: TransferSet, name: str, attention: bool, device: str | torch.device) -> TeacherBatch:
+    """The teacher's columns over all N rows, as stored."""
+    if name not in data.teachers:
+        raise ArtifactError(
+            f"transfer set {data.fingerprint}: no outputs of the {name} teacher, only {sorted(data.teachers)}"
+        )
+    outputs = data.teachers[name]
+    if attention and name != "fusion" and outputs.attention is None:
+        raise ArtifactError(f"transfer set {data.fingerprint}: no attention maps of the {name} teacher")
+    maps = outputs.attention if attention else None
+    return TeacherBatch(
+        logits=as_tensor(outputs.logits, device),
+        pooled=as_tensor(outputs.pooled, device),
+        attention=None if maps is None else as_tensor(maps, device),
+    )
+
+
+def epoch_batches(
+    rows: NDArray[np.int64], lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int
+) -> list[NDArray[np.int64]]:
+    """Every row once, in batches of nearly equal size, at most `batch_size`; a function of (seed, epoch) alone.
+
+    `lengths` is over the whole transfer set. Nearly equal: a last batch of one row would have no negatives.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    shuffled = rows[rng.permutation(len(rows))]
+    batches: list[NDArray[np.int64]] = []
+    count = -(-len(rows) // batch_size)
+    pools = -(-count // POOL_BATCHES)
+    for pool in np.array_split(shuffled, pools) if len(rows) else []:
+        ordered = pool[np.argsort(lengths[pool], kind="stable")]
+        batches.extend(np.array_split(ordered, -(-len(ordered) // batch_size)))
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def sorted_batches(rows: NDArray[np.int64], lengths: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
+    """Every row once, shortest first: for evaluation, where the order does not matter."""
+    ordered = rows[np.argsort(lengths[rows], kind="stable")]
+    return list(np.array_split(ordered, -(-len(ordered) // batch_size)))
