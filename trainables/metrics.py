@@ -32,8 +32,7 @@ def scores(labels: Ints, probabilities: Floats) -> dict[str, float]:
     `labels`: a split that lacks a class has no recall of it. ValueError when a probability is not finite.
     """
     classes = list(range(probabilities.shape[1]))
-    exact = probabilities.astype(np.float64)
-    exact /= exact.sum(axis=1, keepdims=True)  # float32 rows sum to 1 only to 1e-7, at which scikit-learn warns
+    exact = normalised(probabilities)
     predicted = exact.argmax(axis=1)
     present = np.unique(labels)
     found = {
@@ -46,6 +45,12 @@ def scores(labels: Ints, probabilities: Floats) -> dict[str, float]:
         "ece": ece(labels, exact),
     }
     return {name: float(found[name]) for name in METRICS}
+
+
+def normalised(probabilities: Floats) -> npt.NDArray[np.float64]:
+    """float64 rows that sum to 1: those of a float32 softmax do only to 1e-7, at which scikit-learn warns."""
+    exact = probabilities.astype(np.float64)
+    return np.asarray(exact / exact.sum(axis=-1, keepdims=True))
 
 
 def confusion(labels: Ints, predicted: Ints, classes: int) -> npt.NDArray[np.int64]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainables.metrics import METRICS
+from trainables.metrics import METRICS, normalised
 from trainables.uncertainty import BINS, confidences, width_bin
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -104,8 +104,9 @@ def _draws(samples: int, resamples: int, seed: int) -> Iterator[Doubles]:
         yield counts.reshape(rows, samples).astype(np.float64)
 
 
-def _stacked(probabilities: Floats) -> Floats:
-    return probabilities if probabilities.ndim == 3 else probabilities[None]
+def _stacked(probabilities: Floats) -> Doubles:
+    """[seeds, samples, classes], each row summing to 1."""
+    return normalised(probabilities if probabilities.ndim == 3 else probabilities[None])
 
 
 def _score(counts: Doubles, labels: Ints, stack: Floats, metric: str) -> Doubles:
@@ -121,16 +122,13 @@ def _score(counts: Doubles, labels: Ints, stack: Floats, metric: str) -> Doubles
 
 
 def _log_likelihood_loss(labels: Ints, probabilities: Floats) -> Doubles:
-    exact = probabilities.astype(np.float64)
-    exact /= exact.sum(axis=1, keepdims=True)
-    own = exact[np.arange(len(labels)), labels]
+    own = probabilities[np.arange(len(labels)), labels]
     return np.asarray(-np.log(np.clip(own, np.finfo(np.float64).eps, None)))
 
 
 def _squared_error(labels: Ints, probabilities: Floats) -> Doubles:
-    exact = probabilities.astype(np.float64)
-    exact /= exact.sum(axis=1, keepdims=True)
-    return np.asarray(np.square(exact - np.eye(exact.shape[1])[labels]).sum(axis=1))
+    target = np.eye(probabilities.shape[1])[labels]
+    return np.asarray(np.square(probabilities - target).sum(axis=1))
 
 
 def _correct(labels: Ints, probabilities: Floats) -> Doubles:

@@ -10,8 +10,8 @@ from torch import Tensor
 def attention_transfer(student: Tensor, teacher: Tensor) -> Tensor:
     """Squared distance of the L2-normalised maps, mean over the batch.
 
-    Within [0, 2], as attention is never negative. Both are [batch, grid, grid]; the teacher's receive no gradient. A teacher map of zeros (a modality that
-    the utterance lacks) says nothing and contributes 0.
+    Within [0, 2], as attention is never negative. Both are [batch, grid, grid]; the teacher's receive no
+    gradient. A teacher map of zeros (a modality that the utterance lacks) says nothing and contributes 0.
     """
     target = F.normalize(teacher.detach().flatten(1), dim=1)
     distance = (F.normalize(student.flatten(1), dim=1) - target).square().sum(dim=1)
