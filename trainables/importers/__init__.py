@@ -6,8 +6,10 @@ from typing import Any
 
 from trainables.importers.base import Importer
 from trainables.importers.meld import MeldImporter
+from trainables.importers.standin import StandInImporter
 
 IMPORTERS: dict[str, Importer[Any]] = {
     "meld": MeldImporter(),
+    "standin": StandInImporter(),
 }
 """The registry: a corpus spec's `type` -> its importer."""

@@ -30,11 +30,12 @@ class StandInSpec(Spec):
     type: Literal["standin"] = "standin"
     modalities: tuple[Modality, ...] = ("audio", "text")
     utterances: Count = 1200
-    voices: Annotated[int, Field(ge=6)] = 12
+    voices: Annotated[int, Field(ge=6, le=12)] = 12
+    """Speakers; of the last three, one speaks in dev alone and two in test alone."""
     text_noise: Probability = 0.45
-    """Probability that the words carry another emotion than the utterance's."""
+    """Probability that the words carry another emotion than the utterance's, of the same valence."""
     prosody_noise: Probability = 0.45
-    """Probability that the voice carries another emotion than the utterance's."""
+    """Probability that the voice carries another emotion than the utterance's, of the same arousal."""
     label_noise: Probability = 0.05
     """Probability that the annotated label is drawn at random from all seven."""
     seed: int = 0

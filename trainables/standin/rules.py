@@ -17,9 +17,10 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
+from typing import Any
 
 from trainables.spec.corpus import EMOTIONS, StandInSpec
-from trainables.standin.lexicon import sentence
+from trainables.standin.lexicon import CALLS, CLOSES, OPENINGS, STATES, sentence
 from trainables.standin.voices import (
     LEVEL_JITTER,
     MANNERS,
@@ -29,6 +30,7 @@ from trainables.standin.voices import (
     Voice,
 )
 
+VERSION = 1  # raise it when the code that speaks or draws changes the corpus
 MELD_COUNTS = {
     "neutral": 4710, "surprise": 1205, "fear": 268, "sadness": 683, "joy": 1743, "disgust": 271, "anger": 1109,
 }  # fmt: skip
@@ -74,6 +76,14 @@ class Line:
         return f"{self.split}-dia{self.dialogue}-utt{self.turn}"
 
 
+def tables() -> tuple[object, ...]:
+    """Everything beside the spec that the corpus is made from; its text is part of a corpus's identity."""
+    return (
+        VERSION, CALLS, STATES, OPENINGS, CLOSES, VOICES, MANNERS, PITCH_JITTER, RATE_JITTER, LEVEL_JITTER,
+        MELD_COUNTS, VALENCE, AROUSAL, SHARES, TURNS,
+    )  # fmt: skip
+
+
 def rules_of(spec: StandInSpec) -> Rules:
     roots = [math.sqrt(MELD_COUNTS[emotion]) for emotion in EMOTIONS]
     prior = tuple(root / sum(roots) for root in roots)
@@ -115,29 +125,26 @@ def plan(spec: StandInSpec) -> list[Line]:
     chance, rules = random.Random(spec.seed), rules_of(spec)
     lines: list[Line] = []
     for split, size in split_sizes(spec.utterances).items():
-        start, dialogue = len(lines), 0
-        while (left := size - (len(lines) - start)) > 0:
-            speakers = chance.sample(cast(split, spec.voices), k=chance.randint(2, 4))
-            turns = min(left, chance.randint(*TURNS))
-            lines += [_line(chance, rules, split, dialogue, turn, speakers) for turn in range(turns)]
+        end, dialogue = len(lines) + size, 0
+        while len(lines) < end:
+            everyone = cast(split, spec.voices)
+            speakers = chance.sample(everyone, k=chance.randint(2, min(4, len(everyone))))
+            for turn in range(min(end - len(lines), chance.randint(*TURNS))):
+                place = {"split": split, "dialogue": dialogue, "turn": turn}
+                lines.append(_line(chance, rules, chance.choice(speakers), **place))
             dialogue += 1
     return lines
 
 
-def _line(
-    chance: random.Random, rules: Rules, split: str, dialogue: int, turn: int, speakers: list[Voice]
-) -> Line:
+def _line(chance: random.Random, rules: Rules, speaker: Voice, **place: Any) -> Line:
     truth = _draw(chance, rules.prior)
     words, voice, label = (
         EMOTIONS[_draw(chance, channel[truth])] for channel in (rules.words, rules.voice, rules.label)
     )
-    speaker, manner = chance.choice(speakers), MANNERS[voice]
+    manner = MANNERS[voice]
     pitch = manner.pitch + speaker.pitch + chance.gauss(0, PITCH_JITTER)
     rate = 175 * manner.rate * speaker.rate * (1 + chance.gauss(0, RATE_JITTER))
     return Line(
-        split=split,
-        dialogue=dialogue,
-        turn=turn,
         label=label,
         emotion=EMOTIONS[truth],
         words=words,
@@ -147,6 +154,7 @@ def _line(
         pitch=min(99, max(0, round(pitch))),
         rate=round(rate),
         level=manner.level + chance.gauss(0, LEVEL_JITTER),
+        **place,
     )
 
 

@@ -18,6 +18,8 @@ from trainables.errors import UserError
 from trainables.standin.rules import Line
 from trainables.standin.voices import MANNERS, Manner
 
+Samples = NDArray[np.int16]
+"""[time]"""
 RATE = 22_050  # eSpeak NG's own, Hz
 _SYNCHRONOUS, _PHONEME_EVENTS, _NO_EXIT = 2, 0x0001, 0x8000
 _UTF8 = 1
@@ -37,7 +39,7 @@ class Span(NamedTuple):
 class Utterance:
     """`samples` is int16 [time] at RATE."""
 
-    samples: NDArray[np.int16]
+    samples: Samples
     words: list[Span]
     phones: list[Span]
 
@@ -61,18 +63,15 @@ class _Event(ctypes.Structure):
     )
 
 
-_Callback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
-)
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One event: `kind` word or phone, `position` and `length` in characters of the text, `sample` its start."""
+    """One event: `kind` word or phone, `position` its word's first character (from 1), `sample` its start."""
 
     kind: int
     position: int
-    length: int
     sample: int
     label: str
 
@@ -83,7 +82,7 @@ class Synthesiser:
     def __init__(self) -> None:
         self._library = _load()
         self._library.espeak_ng_SetRandSeed(1)  # breath noise would else be seeded with the time
-        self._blocks: list[NDArray[np.int16]] = []
+        self._blocks: list[Samples] = []
         self._marks: list[Mark] = []
         self._callback = _Callback(self._take)
         self._library.espeak_SetSynthCallback(self._callback)
@@ -118,7 +117,7 @@ class Synthesiser:
         while (event := events[index]).type != _END:
             if event.type in (_WORD, _PHONEME):
                 label = event.id.string.decode() if event.type == _PHONEME else ""
-                self._marks.append(Mark(event.type, event.text_position, event.length, event.sample, label))
+                self._marks.append(Mark(event.type, event.text_position, event.sample, label))
             index += 1
         return 0
 
@@ -142,8 +141,9 @@ def _load() -> ctypes.CDLL:
 def segments(marks: list[Mark], text: str, samples: int) -> tuple[list[Span], list[Span]]:
     """Words and phones of an utterance from its events; pauses belong to neither.
 
-    The library runs some words together ("I'm", "I am"); such a word's label is all of its text. A phone lasts until the next phone or pause begins, and a word from its first phone's start to its last
-    one's end. Raises RuntimeError where a word has no phone, which would leave it without a time.
+    A phone lasts until the next phone or pause begins, and a word from its first phone's start to its last one's
+    end. The library runs some words together ("I'm", "I am"); such a word's label is all of its text. Raises
+    RuntimeError where a word has no phone, which would leave it without a time.
     """
     sounds = [mark for mark in marks if mark.kind == _PHONEME]
     ends = [mark.sample for mark in sounds[1:]] + [samples]
@@ -163,7 +163,7 @@ def segments(marks: list[Mark], text: str, samples: int) -> tuple[list[Span], li
     return words, [phone for _, phone in spoken]
 
 
-def colour(samples: NDArray[np.int16], manner: Manner, level: float) -> NDArray[np.int16]:
+def colour(samples: Samples, manner: Manner, level: float) -> Samples:
     """The manner's timbre on int16 samples [time]: tilt, tremor, then loudness set to `level` dB full scale."""
     wave = samples.astype(np.float64) / 32768
     wave[1:] -= manner.tilt * wave[:-1].copy()
@@ -172,5 +172,5 @@ def colour(samples: NDArray[np.int16], manner: Manner, level: float) -> NDArray[
         wave *= 1 - manner.tremor * (0.5 + 0.5 * np.sin(2 * np.pi * turns))
     loudness = float(np.sqrt(np.mean(wave**2)))
     wave *= 10 ** (level / 20) / max(loudness, 1e-9)
-    scaled: NDArray[np.int16] = (np.clip(wave, -1, 1) * 32767).astype(np.int16)
+    scaled: Samples = (np.clip(wave, -1, 1) * 32767).astype(np.int16)
     return scaled

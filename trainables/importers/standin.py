@@ -1,0 +1,84 @@
+"""The stand-in corpus: made by rule in MELD's layout, then read like MELD, with its ceilings in the record."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from trainables.errors import CorpusError
+from trainables.importers.base import Alignment, Prepared, Progress, Segment
+from trainables.importers.meld_layout import find_layout
+from trainables.spec import EMOTIONS, StandInSpec
+
+WARNING = (
+    "This is the stand-in corpus, synthetic speech with emotions drawn by rule: "
+    "its scores say whether the machinery works and nothing about MELD."
+)
+
+
+class StandInImporter:
+    labels = EMOTIONS
+    expected: dict[str, int] = {}
+    stand_in = True
+
+    def source_digest(self, spec: StandInSpec, root: Path | None) -> str:
+        """Of the rules' tables and the synthesiser's version: there are no source files."""
+        from trainables.standin.rules import tables
+
+        _refuse(root)
+        return hashlib.sha256(f"{tables()}{_synthesiser()}".encode()).hexdigest()
+
+    def prepare(
+        self, spec: StandInSpec, root: Path | None, out: Path, workers: int, progress: Progress
+    ) -> Prepared:
+        """Raises UserError naming the extra where speech is wanted and eSpeak NG is not installed."""
+        from trainables.importers.meld_tree import import_tree
+        from trainables.standin.writer import write_tree
+
+        _refuse(root)
+        with tempfile.TemporaryDirectory(prefix="orch-standin-") as folder:
+            tree, alignments = Path(folder), {}
+            for done, said in enumerate(write_tree(spec, tree, workers), start=1):
+                words, phones = (tuple(Segment(*span) for span in spans) for spans in (said.words, said.phones))
+                alignments[said.uid] = Alignment(words, phones)
+                progress(done // 2, spec.utterances)  # speaking is the first half of the work, reading the other
+
+            def read(done: int, total: int) -> None:
+                progress((total + done) // 2, total)
+
+            layout = find_layout(tree, media="audio" in spec.modalities)
+            prepared = import_tree(layout, spec, out, workers, read, alignments=alignments)
+        return Prepared(prepared.rows, prepared.problems, {**prepared.info, **_facts(spec)})
+
+
+def _facts(spec: StandInSpec) -> dict[str, Any]:
+    """What the record says of a stand-in: that it is one, how well anyone can do, and the rules."""
+    from trainables.standin.ceilings import ceilings
+    from trainables.standin.rules import rules_of
+
+    rules = rules_of(spec)
+    bounds = ceilings(rules)
+    return {
+        "stand_in": True,
+        "warning": WARNING,
+        "ceilings": {name: bound.weighted_f1 for name, bound in bounds.items()},
+        "ceilings_accuracy": {name: bound.accuracy for name, bound in bounds.items()},
+        "rules": asdict(rules),
+        "synthesiser": _synthesiser(),
+    }
+
+
+def _synthesiser() -> str:
+    try:
+        return f"espeakng-loader {version('espeakng-loader')}"
+    except PackageNotFoundError:
+        return "no eSpeak NG"
+
+
+def _refuse(root: Path | None) -> None:
+    if root is not None:
+        raise CorpusError(f"the stand-in is made by rule and reads no folder, but was given {root}; leave it out")

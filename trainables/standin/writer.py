@@ -1,0 +1,128 @@
+"""The stand-in in MELD's own layout: clips in the folders of its three splits, and its three CSV files.
+
+Clips are Apple Lossless in mp4, at eSpeak NG's own rate: exact, and 2.5 times as fast to write as AAC. Each block
+of lines is spoken by a process of its own (see `speech`), so that the bytes depend on the spec alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainables.spec.corpus import StandInSpec
+from trainables.standin.rules import Line, plan
+from trainables.standin.speech import RATE, Samples, Span, Synthesiser
+
+FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
+HEADER = (
+    "Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID", "Season", "Episode",
+    "StartTime", "EndTime",
+)  # fmt: skip
+SENTIMENT = {"neutral": "neutral", "joy": "positive", "surprise": "positive"}  # every other emotion: negative
+BLOCK = 150  # lines a process speaks; part of the corpus's identity
+UNSPOKEN_SECONDS = 2.0
+EPISODE_DIALOGUES = 20
+_FRAME = 4096  # samples; what an Apple Lossless packet holds
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What came of a line: its length, and when its words and phones sound. Empty where it was not spoken."""
+
+    uid: str
+    seconds: float = UNSPOKEN_SECONDS
+    words: tuple[Span, ...] = ()
+    phones: tuple[Span, ...] = ()
+
+
+def write_tree(spec: StandInSpec, root: Path, workers: int) -> Iterator[Spoken]:
+    """Write the tree below `root`, yielding line by line in the order of `plan`; the CSV files come last.
+
+    Without `audio` among the spec's modalities nothing is spoken: the CSV files are all there is.
+    """
+    lines, spoken = plan(spec), []
+    for folder in FOLDERS.values():
+        (root / folder).mkdir(parents=True)
+    for one in _speak(lines, root, workers) if "audio" in spec.modalities else _say_nothing(lines):
+        spoken.append(one)
+        yield one
+    for split in FOLDERS:
+        both = [pair for pair in zip(lines, spoken, strict=True) if pair[0].split == split]
+        _write_csv(root / f"{split}_sent_emo.csv", both)
+
+
+def _say_nothing(lines: Sequence[Line]) -> Iterator[Spoken]:
+    return (Spoken(line.uid) for line in lines)
+
+
+def _speak(lines: Sequence[Line], root: Path, workers: int) -> Iterator[Spoken]:
+    forked = "forkserver" in multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if forked else "spawn")
+    if forked:
+        context.set_forkserver_preload([__name__, "av", "numpy", "soundfile"])
+    blocks = [lines[start : start + BLOCK] for start in range(0, len(lines), BLOCK)]
+    with ProcessPoolExecutor(max(1, workers), mp_context=context, max_tasks_per_child=1) as pool:
+        results: list[Future[list[Spoken]]] = [pool.submit(speak_block, block, root) for block in blocks]
+        for result in results:
+            yield from result.result()
+
+
+def speak_block(lines: Sequence[Line], root: Path) -> list[Spoken]:
+    """Speak the lines one after another into clips below `root`. Meant for a process that has not spoken yet."""
+    synthesiser, spoken = Synthesiser(), []
+    for line in lines:
+        said = synthesiser.speak(line)
+        write_clip(said.samples, root / FOLDERS[line.split] / f"dia{line.dialogue}_utt{line.turn}.mp4")
+        spoken.append(Spoken(line.uid, len(said.samples) / RATE, tuple(said.words), tuple(said.phones)))
+    return spoken
+
+
+def write_clip(samples: Samples, target: Path) -> None:
+    """Write int16 samples [time] as an mp4 of one lossless mono track."""
+    import av
+
+    with av.open(str(target), "w", options={"fflags": "+bitexact"}) as container:
+        stream = container.add_stream("alac", rate=RATE, layout="mono", format="s16p")
+        for start in range(0, len(samples), _FRAME):
+            block = samples[None, start : start + _FRAME].copy()
+            frame = av.AudioFrame.from_ndarray(block, format="s16p", layout="mono")
+            frame.sample_rate, frame.pts = RATE, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def _write_csv(path: Path, rows: Sequence[tuple[Line, Spoken]]) -> None:
+    """MELD's columns; each split is a season, whose episodes hold some dialogues one after another."""
+    season, clock, episode = 1 + list(FOLDERS).index(path.stem.split("_")[0]), 0.0, 0
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(HEADER)
+        for number, (line, said) in enumerate(rows, start=1):
+            if line.dialogue // EPISODE_DIALOGUES + 1 != episode:
+                episode, clock = line.dialogue // EPISODE_DIALOGUES + 1, 0.0
+            start, clock = clock, clock + said.seconds
+            writer.writerow(
+                (
+                    number,
+                    line.text,
+                    line.speaker.speaker,
+                    line.label,
+                    SENTIMENT.get(line.label, "negative"),
+                    line.dialogue,
+                    line.turn,
+                    season,
+                    episode,
+                    _time(start),
+                    _time(clock),
+                )
+            )
+
+
+def _time(seconds: float) -> str:
+    """MELD's `HH:MM:SS,mmm`."""
+    whole, milliseconds = divmod(round(seconds * 1000), 1000)
+    return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02},{milliseconds:03}"
