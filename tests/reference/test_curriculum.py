@@ -57,7 +57,7 @@ def test_hard_selection_by_hand() -> None:
 def test_quotas_hold_for_every_class(fraction: float) -> None:
     chosen = hard_selection(DIFFICULTY, LABELS, fraction)
     for label, count in ((0, 70), (1, 20), (2, 10)):
-        members = label == LABELS
+        members = np.equal(LABELS, label)
         kept = DIFFICULTY[chosen[members[chosen]]]
         assert len(kept) == ceil(round(fraction * count, 9))
         assert set(kept) == set(sorted(DIFFICULTY[members])[: len(kept)])
