@@ -33,6 +33,7 @@ class Gain(_Value):
     difference: float
     interval: Interval
     """95 % paired bootstrap over test utterances."""
+    p_value: float | None = None
 
 
 class Ceilings(_Value):

@@ -41,5 +41,6 @@ def _temperature(value: Schedule) -> Schedule:
     return value
 
 
-ScheduleField = Annotated[Schedule, BeforeValidator(_from_number)]
-TemperatureField = Annotated[Schedule, BeforeValidator(_from_number), AfterValidator(_temperature)]
+_Number = BeforeValidator(_from_number, json_schema_input_type=NonNegative | Schedule)
+ScheduleField = Annotated[Schedule, _Number]
+TemperatureField = Annotated[Schedule, _Number, AfterValidator(_temperature)]

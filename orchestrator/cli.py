@@ -1,0 +1,34 @@
+"""The index of commands, nothing else."""
+
+from __future__ import annotations
+
+import typer
+
+from orchestrator.commands.app import Commands, version_option
+from orchestrator.commands.check import check
+from orchestrator.commands.doctor import doctor
+from orchestrator.commands.prepare import prepare
+from orchestrator.commands.schema import schema
+from orchestrator.commands.show import show
+from orchestrator.commands.sweep import sweep
+from orchestrator.commands.ui import ui
+
+app = typer.Typer(
+    name="orch",
+    cls=Commands,
+    help="Distil big emotion models into small, honest students, and search for the best one.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.callback()(version_option)
+for command in (sweep, prepare, check, show, schema, ui, doctor):
+    app.command()(command)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

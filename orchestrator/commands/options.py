@@ -1,0 +1,17 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+Scale = Literal["laptop", "full"]
+
+NAME = Annotated[str, typer.Argument(help="An experiment of search_spaces/, or the path of a YAML file.")]
+SCALE = Annotated[Scale | None, typer.Option(help="Which overlay to use; by default full with a cluster or a GPU.")]
+SETS = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a field, by its dotted path.")
+]
+STORAGE = Annotated[str | None, typer.Option(metavar="URL", help="Storage root: a folder or any fsspec URL.")]
+JSON = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, all else on stderr.")]
