@@ -1,0 +1,98 @@
+"""Small untrained encoders of the `transformers` classes, for corpora made by rule and machines without a hub."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainables.corpus import SAMPLE_RATE
+from trainables.spec.teachers import Scratch
+
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def scratch_audio(spec: Scratch) -> Any:
+    """wav2vec 2.0 with a light front end: 25 ms filters every 10 ms, then two steps to one frame in 40 ms."""
+    from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+    config = Wav2Vec2Config(
+        hidden_size=spec.width,
+        num_hidden_layers=spec.layers,
+        num_attention_heads=spec.heads,
+        intermediate_size=4 * spec.width,
+        conv_dim=(128, spec.width, spec.width),
+        conv_kernel=(400, 3, 3),
+        conv_stride=(160, 2, 2),
+        conv_bias=True,
+        feat_extract_norm="layer",
+        num_conv_pos_embeddings=15,
+        num_conv_pos_embedding_groups=spec.heads,
+        hidden_dropout=0.1,
+        attention_dropout=0.1,
+        activation_dropout=0.1,
+        feat_proj_dropout=0.0,
+        layerdrop=0.0,
+        apply_spec_augment=False,
+        mask_time_prob=0.0,
+    )
+    model = Wav2Vec2Model(config)
+    with torch.no_grad():
+        first = model.feature_extractor.conv_layers[0].conv
+        first.weight.copy_(gabor_filters(first.out_channels, first.kernel_size[0]).unsqueeze(1))
+    return model
+
+
+def gabor_filters(count: int, length: int) -> Tensor:
+    """[count, length]: cosines and sines under a Hann window at mel-spaced frequencies from 60 Hz to 7.6 kHz."""
+    low, high = (2595 * math.log10(1 + f / 700) for f in (60.0, 7600.0))
+    mels = torch.linspace(low, high, (count + 1) // 2)
+    hertz = 700 * (10 ** (mels / 2595) - 1)
+    time = torch.arange(length) / SAMPLE_RATE
+    angle = 2 * math.pi * hertz[:, None] * time[None]
+    waves = torch.stack([angle.cos(), angle.sin()], dim=1).flatten(0, 1)[:count]
+    return waves * torch.hann_window(length) / math.sqrt(length)
+
+
+def scratch_text(spec: Scratch, tokenizer: Any) -> Any:
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=spec.width,
+        num_hidden_layers=spec.layers,
+        num_attention_heads=spec.heads,
+        intermediate_size=4 * spec.width,
+        max_position_embeddings=130,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return BertModel(config, add_pooling_layer=False)
+
+
+def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
+    """Lower-case WordPiece learned on `texts`; the same texts give the same pieces."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    pad, unknown, start, end, mask = _SPECIAL
+    tokenizer = Tokenizer(models.WordPiece(unk_token=unknown))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=list(_SPECIAL), show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{start} $A {end}",
+        special_tokens=[(t, tokenizer.token_to_id(t)) for t in (start, end)],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=pad,
+        unk_token=unknown,
+        cls_token=start,
+        sep_token=end,
+        mask_token=mask,
+    )
