@@ -129,28 +129,33 @@ class Batcher:
 
     def batch(self, index: NDArray[np.int64], weights: NDArray[np.float32] | None = None) -> Batch:
         """The rows `index`, in that order. `weights` [N] is over the whole transfer set."""
-        rows = torch.from_numpy(index).to(self._device)
+        targets = self.targets(index, weights)
         frames = frame_mask = tokens = token_mask = None
         if self._frames is not None:
-            frames, frame_mask = self._frames.pad(rows)
+            frames, frame_mask = self._frames.pad(targets.index)
             frames = frames.float().mul_(frame_mask[..., None])
         if self._tokens is not None:
-            tokens, token_mask = self._tokens.pad(rows)
+            tokens, token_mask = self._tokens.pad(targets.index)
             tokens = tokens.long().masked_fill_(~token_mask, self._pad_id)
+        return replace(targets, frames=frames, frame_mask=frame_mask, tokens=tokens, token_mask=token_mask)
+
+    def targets(self, index: NDArray[np.int64], weights: NDArray[np.float32] | None = None) -> Batch:
+        """The same without what the student reads: enough for a loss."""
+        rows = torch.from_numpy(index).to(self._device)
         chosen = np.ones(len(index), np.float32) if weights is None else weights[index]
         return Batch(
             index=rows,
             labels=self._labels[rows],
             text_hash=self._text_hash[rows],
             weights=torch.from_numpy(chosen).to(self._device),
-            frames=frames,
-            frame_mask=frame_mask,
-            tokens=tokens,
-            token_mask=token_mask,
-            teachers=self.teachers(rows),
+            frames=None,
+            frame_mask=None,
+            tokens=None,
+            token_mask=None,
+            teachers=self._pick(rows),
         )
 
-    def teachers(self, rows: Tensor) -> dict[str, TeacherBatch]:
+    def _pick(self, rows: Tensor) -> dict[str, TeacherBatch]:
         def pick(values: Tensor | None) -> Tensor | None:
             return None if values is None else values.index_select(0, rows).float()
 

@@ -1,0 +1,152 @@
+"""What a trained student is worth: predictions, uncertainty by dropout, size, latency; and how it leaves."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from scipy.special import softmax
+
+from trainables.batching import Batcher, sorted_batches
+from trainables.determinism import reproducible
+from trainables.encoders import Dropout
+from trainables.errors import ArtifactError
+from trainables.spec.run import RunSpec
+from trainables.spec.student import AudioTextTransformer
+from trainables.students import AudioTextStudent, Sizes
+from trainables.transfer_set import TransferSet
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_WEIGHTS, _SPEC = "student.safetensors", "student.json"
+_WARM_UP = 10
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One row an utterance, ascending by `index`."""
+
+    index: NDArray[np.int64]
+    """[N], rows of the transfer set."""
+    labels: NDArray[np.int64]
+    """[N]"""
+    logits: NDArray[np.float32]
+    """[N, C]"""
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """[N, C], each row summing to 1."""
+        return np.asarray(softmax(self.logits.astype(np.float64), axis=1))
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Wall time of one utterance in milliseconds."""
+
+    p50_ms: float
+    p95_ms: float
+
+
+def predict(
+    student: AudioTextStudent, data: TransferSet, split: str, batch_size: int = 64, device: str = "cpu"
+) -> Predictions:
+    """The student's logits on every row of a split."""
+    batcher = Batcher(data, student.modalities, device=device)
+    return predict_rows(student, batcher, data, data.rows(split, student.modalities), batch_size)
+
+
+def predict_rows(
+    student: AudioTextStudent,
+    batcher: Batcher,
+    data: TransferSet,
+    rows: NDArray[np.int64],
+    batch_size: int = 64,
+) -> Predictions:
+    """The same for rows and a batcher at hand. Leaves the student in evaluation mode."""
+    student.eval()
+    return Predictions(rows, np.asarray(data.label[rows]), _logits(student, batcher, rows, batch_size))
+
+
+def mc_predict(
+    student: AudioTextStudent, data: TransferSet, split: str, passes: int, seed: int, *, device: str = "cpu"
+) -> NDArray[np.float32]:
+    """Probabilities of `passes` passes with dropout on (the student has no other random part): [M, N, C]."""
+    batcher = Batcher(data, student.modalities, device=device)
+    rows = data.rows(split, student.modalities)
+    student.eval()
+    for module in student.modules():
+        if isinstance(module, Dropout):
+            module.train()
+    with reproducible(device=device):
+        torch.manual_seed(seed)
+        drawn = [_logits(student, batcher, rows, 64) for _ in range(passes)]
+    student.eval()
+    return np.asarray(softmax(np.stack(drawn), axis=2), dtype=np.float32)
+
+
+@torch.no_grad()
+def _logits(
+    student: AudioTextStudent, batcher: Batcher, rows: NDArray[np.int64], batch_size: int
+) -> NDArray[np.float32]:
+    batches = sorted_batches(rows, batcher.lengths, batch_size)
+    outputs = torch.cat([student(batcher.batch(index)).logits for index in batches]).cpu().numpy()
+    return np.asarray(outputs[np.argsort(np.concatenate(batches))], dtype=np.float32)
+
+
+def count_parameters(student: torch.nn.Module) -> int:
+    """Of the student as it is exported: a method's heads are not in it."""
+    return sum(p.numel() for p in student.parameters())
+
+
+def latency(student: AudioTextStudent, data: TransferSet, runs: int = 50) -> Latency:
+    """From features to logits at batch 1 on one CPU thread, over `runs` dev utterances spread over the split."""
+    batcher = Batcher(data, student.modalities)
+    rows = data.rows("dev", student.modalities)
+    chosen = rows[np.linspace(0, len(rows) - 1, runs).round().astype(np.int64)]
+    batches = [batcher.batch(chosen[i : i + 1]) for i in range(runs)]
+    student = student.cpu().eval()
+    with reproducible(threads=1), torch.inference_mode():
+        for batch in batches[:_WARM_UP]:
+            student(batch)
+        milliseconds = []
+        for batch in batches:
+            start = time.perf_counter()
+            student(batch)
+            milliseconds.append(1e3 * (time.perf_counter() - start))
+    return Latency(*(float(q) for q in np.percentile(milliseconds, [50, 95])))
+
+
+def export(student: AudioTextStudent, run: RunSpec, data: TransferSet, folder: Path) -> None:
+    """Weights and all that is needed to build the student again: `load_exported` asks for no experiment."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {k: v.detach().cpu().contiguous() for k, v in student.state_dict().items()}
+    save_file(state, str(folder / _WEIGHTS))
+    facts = {
+        "student": run.student.model_dump(mode="json"),
+        "features": run.features.model_dump(mode="json"),
+        "sizes": asdict(Sizes.of(data)),
+        "labels": list(data.labels),
+        "pad_id": data.pad_id,
+        "transfer_set": data.fingerprint,
+        "stand_in": data.stand_in,
+        "parameters": count_parameters(student),
+        "run": run.model_dump(mode="json"),
+    }
+    (folder / _SPEC).write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
+
+
+def load_exported(folder: Path) -> tuple[AudioTextStudent, dict[str, Any]]:
+    """The student in evaluation mode, and what `export` wrote beside it."""
+    if not (folder / _SPEC).exists():
+        raise ArtifactError(f"{folder}: no {_SPEC}, so there is no exported student")
+    facts: dict[str, Any] = json.loads((folder / _SPEC).read_text(encoding="utf-8"))
+    student = AudioTextStudent(AudioTextTransformer.model_validate(facts["student"]), Sizes(**facts["sizes"]))
+    student.load_state_dict(load_file(str(folder / _WEIGHTS)))
+    return student.eval(), facts

@@ -1,0 +1,246 @@
+"""Epochs: batches in, gradient steps, a dev score, the best weights kept. Blind to which method it trains.
+
+Every epoch reseeds from (seed, epoch, rank), so that a run resumed at an epoch's end goes on with the same bits,
+and nothing depends on what the process did before. Progress, and with it every schedule of a method, moves once
+an epoch, from 0 in the first to 1 in the last; the learning rate moves every step.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables import checkpoint
+from trainables.batching import Batcher, epoch_batches
+from trainables.determinism import derive
+from trainables.errors import DivergedError
+from trainables.evaluation import Predictions, count_parameters, predict_rows
+from trainables.method import Method
+from trainables.metrics import scores
+from trainables.reporter import Reporter
+from trainables.schedules import warmup_cosine
+from trainables.spec.metrics import LOWER_IS_BETTER, METRICS
+from trainables.spec.run import RunSpec
+from trainables.students import AudioTextStudent
+from trainables.transfer_set import TransferSet
+from trainables.world import World
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    score: float
+    """The dev score `run.metric` of the best epoch."""
+    best_epoch: int
+    epochs: int
+    """Epochs run, from 1."""
+    curves: list[dict[str, float]]
+    """What was reported, one an epoch."""
+    dev: Predictions
+    """Of the best epoch's weights."""
+    student_state: dict[str, Tensor]
+    """Of the best epoch, on the CPU."""
+    parameters: int
+
+
+@dataclass
+class Progress:
+    """Where a run stands at an epoch's end."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_score: float = 0.0
+    counted: bool = False
+    """Whether `best` is of a classification epoch; until then the latest epoch stands for it."""
+    best: dict[str, Tensor] = field(default_factory=dict)
+    curves: list[dict[str, float]] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k != "best"}
+
+
+@dataclass(frozen=True)
+class Circumstance:
+    """What does not bear on the result."""
+
+    device: str = "cpu"
+    scratch: Path | None = None
+    checkpoint_every_seconds: float = 60.0
+
+
+class Loop:
+    """One run of training. Build it inside `determinism.reproducible`."""
+
+    def __init__(
+        self,
+        run: RunSpec,
+        data: TransferSet,
+        student: AudioTextStudent,
+        method: Method,
+        batcher: Batcher,
+        *,
+        reporter: Reporter,
+        where: Circumstance,
+    ) -> None:
+        self.run, self.data, self.student, self.method = run, data, student, method
+        self.batcher, self.reporter, self.device, self.scratch = batcher, reporter, where.device, where.scratch
+        self.world = World.current()
+        self.rows = data.rows("train", student.modalities)
+        self.dev_rows = data.rows("dev", student.modalities)
+        self.parameters = [*student.parameters(), *method.heads.parameters()]
+        self.optimizer = _optimizer(self.parameters, run)
+        self.state = Progress()
+        self._every, self._saved = where.checkpoint_every_seconds, time.monotonic()
+
+    def fit(self) -> TrainResult:
+        """Train to the end, to the end of patience, or until the reporter says stop."""
+        self._restore()
+        while self.state.epoch < self.run.training.epochs and not self._patience_is_over():
+            metrics = self._epoch(self.state.epoch + 1)
+            self.reporter.report(self.state.epoch, metrics)
+            stop = self.world.any(self.reporter.should_stop(), self.device)
+            if stop or time.monotonic() - self._saved >= self._every:
+                self._save()
+            if stop:
+                break
+        state = self.state
+        self.student.load_state_dict(state.best)
+        dev = predict_rows(self.student, self.batcher, self.data, self.dev_rows)
+        return TrainResult(
+            state.best_score, state.best_epoch, state.epoch, state.curves, dev, state.best,
+            count_parameters(self.student),
+        )  # fmt: skip
+
+    def _epoch(self, epoch: int) -> dict[str, float]:
+        start = time.perf_counter()
+        epochs = self.run.training.epochs
+        progress = (epoch - 1) / (epochs - 1) if epochs > 1 else 1.0
+        torch.manual_seed(derive(self.run.seed, epoch, self.world.rank))
+        terms = self._train(epoch, progress)
+        counts = self.method.phase(progress) == "classification"
+        dev = self._score(epoch)
+        metrics = {
+            "epoch": float(epoch),
+            "loss": math.fsum(terms.values()),
+            **{f"loss/{name}": value for name, value in terms.items()},
+            **{f"dev/{name}": value for name, value in dev.items()},
+            "phase": float(counts),
+            "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
+            **self.method.values(progress),
+            "seconds": time.perf_counter() - start,
+        }
+        self._keep(epoch, dev[self.run.metric], counts)
+        self.state.curves.append(metrics)
+        return metrics
+
+    def _train(self, epoch: int, progress: float) -> dict[str, float]:
+        """One pass over the epoch's samples; the mean of each loss term over them."""
+        self.student.train()
+        sampling = self.method.sampling(progress)
+        rows = self.rows if sampling.rows is None else sampling.rows
+        size = self.run.training.batch_size
+        batches = epoch_batches(rows, self.batcher.lengths, size, self.run.seed, epoch)
+        totals: dict[str, Tensor] = {}
+        for step, index in enumerate(batches):
+            self._set_learning_rate((epoch - 1 + (step + 0.5) / len(batches)) / self.run.training.epochs)
+            for name, value in self._step(index, sampling.weights, progress).items():
+                share = value.detach() * (len(index) / len(rows))
+                totals[name] = totals[name] + share if name in totals else share
+        means = {name: float(total) for name, total in totals.items()}
+        for name, mean in means.items():
+            if not math.isfinite(mean):
+                raise DivergedError(f"epoch {epoch}: loss/{name} is {mean}; lower training.learning_rate")
+        return means
+
+    def _step(
+        self, batch: NDArray[np.int64], weights: NDArray[np.float32] | None, progress: float
+    ) -> dict[str, Tensor]:
+        slices = self.world.slices(batch)
+        own = self.batcher.batch(slices[self.world.rank], weights)
+        half = self.run.training.precision == "bfloat16"
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=half):
+            output = self.student(own, self.method.attention(progress))
+        if self.world.size > 1:
+            output = self.world.gather(output, [len(s) for s in slices])
+            own = self.batcher.targets(np.concatenate(slices), weights)
+        terms = self.method.loss(output, own, progress)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        if self.world.size > 1:
+            self.world.combine(self.student, self.method.heads)
+        nn.utils.clip_grad_norm_(self.parameters, self.run.training.clip)
+        self.optimizer.step()
+        return terms
+
+    def _set_learning_rate(self, progress: float) -> None:
+        rate = self.run.training.learning_rate * warmup_cosine(progress, self.run.training.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def _score(self, epoch: int) -> dict[str, float]:
+        """Every metric on dev, by rank 0; DivergedError where the logits are not finite."""
+        found = [math.nan] * len(METRICS)
+        if self.world.rank == 0:
+            dev = predict_rows(self.student, self.batcher, self.data, self.dev_rows)
+            if np.isfinite(dev.logits).all():
+                measured = scores(dev.labels, dev.probabilities)
+                found = [measured[name] for name in METRICS]
+        shared = dict(zip(METRICS, self.world.from_first(found, self.device), strict=True))
+        for name, value in shared.items():
+            if not math.isfinite(value):
+                raise DivergedError(f"epoch {epoch}: dev/{name} is {value}; lower training.learning_rate")
+        return shared
+
+    def _keep(self, epoch: int, score: float, counts: bool) -> None:
+        state, sign = self.state, -1.0 if self.run.metric in LOWER_IS_BETTER else 1.0
+        state.epoch = epoch
+        if not state.counted or (counts and sign * score > sign * state.best_score):
+            state.best_epoch, state.best_score, state.counted = epoch, score, counts
+            state.best = {k: v.detach().cpu().clone() for k, v in self.student.state_dict().items()}
+
+    def _patience_is_over(self) -> bool:
+        patience, state = self.run.training.patience, self.state
+        return patience > 0 and state.counted and state.epoch - state.best_epoch >= patience
+
+    def _save(self) -> None:
+        self._saved = time.monotonic()
+        if self.world.rank != 0:
+            return
+        tensors = {
+            **checkpoint.under("student", self.student.state_dict()),
+            **checkpoint.under("heads", self.method.heads.state_dict()),
+            **checkpoint.under("optimizer", checkpoint.optimizer_state(self.optimizer)),
+            **checkpoint.under("best", self.state.best),
+        }
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
+            checkpoint.write(Path(folder), self.run, tensors, self.state.facts())
+            self.reporter.save(Path(folder))
+
+    def _restore(self) -> None:
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
+            if not self.reporter.restore(Path(folder)):
+                return
+            tensors, facts = checkpoint.read(Path(folder), self.run)
+        self.student.load_state_dict(checkpoint.below("student", tensors))
+        self.method.heads.load_state_dict(checkpoint.below("heads", tensors))
+        checkpoint.restore_optimizer(self.optimizer, checkpoint.below("optimizer", tensors))
+        self.state = Progress(**facts, best=checkpoint.below("best", tensors))
+
+
+def _optimizer(parameters: list[nn.Parameter], run: RunSpec) -> torch.optim.Optimizer:
+    """AdamW; vectors (biases, norms, gains) do not decay."""
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": run.training.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=run.training.learning_rate, fused=True)

@@ -1,0 +1,128 @@
+"""CMD, cross-modal distillation (Kim & Kang 2022): from the abstract and standard formulations, no reproduction.
+
+Methods reference, section 1.2 (derived). Decisions that it leaves open:
+- Pairs of equal text are no negatives in any term with text on either side. In audio against audio they stay:
+  the same words said by two voices are two different sounds.
+- One projection a modality on each side serves both contrasts, as in the notation there.
+- `two_phase` learns without labels first (but for `positives: same_label`, which asks for them); without a term
+  that could teach then, that phase falls away.
+- A student of one modality contrasts with its own modality's teacher and is distilled from the best teacher's
+  logits, which is where the other modality's knowledge reaches it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.batching import Batch
+from trainables.losses.attention import attention_transfer
+from trainables.losses.contrastive import info_nce, same_label_mask, same_text_mask
+from trainables.losses.distillation import kd
+from trainables.losses.supervised import cross_entropy
+from trainables.method import Phase, Sampler, Sampling, label_weights
+from trainables.schedules import value
+from trainables.spec.base import Modality
+from trainables.spec.method import CMD
+from trainables.spec.needs import is_used
+from trainables.spec.run import RunSpec
+from trainables.students import StudentOutput
+from trainables.transfer_set import TransferSet
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_OTHER: dict[Modality, Modality] = {"audio": "text", "text": "audio"}
+
+
+class Projections(nn.Module):
+    """q_m: student width -> p and k_m: teacher width -> p, linear, for each modality with a teacher."""
+
+    def __init__(self, student: dict[Modality, int], teacher: dict[Modality, int], width: int) -> None:
+        super().__init__()
+        self.student = nn.ModuleDict({m: nn.Linear(d, width) for m, d in student.items()})
+        self.teacher = nn.ModuleDict({m: nn.Linear(d, width) for m, d in teacher.items()})
+
+
+class CMDMethod:
+    def __init__(self, run: RunSpec, data: TransferSet, rows: NDArray[np.int64]) -> None:
+        if not isinstance(run.method, CMD):
+            raise TypeError(f"a run of method {run.method.type}, not cmd")
+        self._spec, self._training = run.method, run.training
+        self._class_weights = label_weights(run, data, rows)
+        self._best = run.teachers.best
+        self._sampler = Sampler(run.method.curriculum, data, rows, self._best)
+        streams: tuple[Modality, ...] = tuple(m for m in ("audio", "text") if m in run.student.modalities)
+        taught = tuple(m for m in streams if m in run.teachers.names)
+        self._self = taught if is_used(run.method.self_weight) else ()
+        crosses = is_used(run.method.cross_weight) and len(streams) > 1 and run.student.cross_layers > 0
+        self._cross = tuple(m for m in streams if crosses and _OTHER[m] in run.teachers.names)
+        self._maps = taught if is_used(run.method.attention_weight) else ()
+        self._grid = run.features.attention_grid
+        targets = set(self._self) | {_OTHER[m] for m in self._cross}
+        self._projections = Projections(
+            {m: run.student.width for m in streams if m in (*self._self, *self._cross)},
+            {m: data.teachers[m].pooled.shape[1] for m in streams if m in targets},
+            run.method.projection,
+        )
+        self.heads: nn.Module = self._projections
+
+    def attention(self, progress: float) -> int:
+        return self._grid if self._maps else 0
+
+    def loss(self, output: StudentOutput, batch: Batch, progress: float) -> dict[str, Tensor]:
+        terms = self._representation(output, batch, progress)
+        if self.phase(progress) == "classification":
+            terms |= self._classification(output, batch, progress)
+        return terms
+
+    def phase(self, progress: float) -> Phase:
+        first = self._spec.phases == "two_phase" and progress < min(self._spec.phase_one, 1.0)
+        return "representation" if first and (self._self or self._cross or self._maps) else "classification"
+
+    def sampling(self, progress: float) -> Sampling:
+        return self._sampler.at(progress)
+
+    def values(self, progress: float) -> dict[str, float]:
+        return {"temperature": value(self._spec.temperature, progress)}
+
+    def _classification(self, output: StudentOutput, batch: Batch, progress: float) -> dict[str, Tensor]:
+        alpha = value(self._spec.kd_weight, progress)
+        weights = None if self._class_weights is None else self._class_weights.to(output.logits.device)
+        ce = cross_entropy(output.logits, batch.labels, weights, self._training.label_smoothing, batch.weights)
+        terms = {"ce": (1 - alpha) * ce}
+        if is_used(self._spec.kd_weight):
+            tau = value(self._spec.temperature, progress)
+            terms["kd"] = alpha * kd(output.logits, batch.teachers[self._best].logits, tau, batch.weights)
+        return terms
+
+    def _representation(self, output: StudentOutput, batch: Batch, progress: float) -> dict[str, Tensor]:
+        spec, terms = self._spec, dict[str, Tensor]()
+        if self._self:
+            pairs = [self._contrast(m, m, output.pooled, batch) for m in self._self]
+            terms["contrast_self"] = value(spec.self_weight, progress) * torch.stack(pairs).sum()
+        if self._cross:
+            pairs = [self._contrast(m, _OTHER[m], output.crossed, batch) for m in self._cross]
+            terms["contrast_cross"] = value(spec.cross_weight, progress) * torch.stack(pairs).sum()
+        if self._maps:
+            maps = [attention_transfer(output.attention[m], self._map(batch, m)) for m in self._maps]
+            terms["attention"] = value(spec.attention_weight, progress) * torch.stack(maps).sum()
+        return terms
+
+    def _contrast(
+        self, source: Modality, target: Modality, vectors: dict[Modality, Tensor], batch: Batch
+    ) -> Tensor:
+        u = self._projections.student[source](vectors[source])
+        v = self._projections.teacher[target](batch.teachers[target].pooled)
+        negatives = None if source == target == "audio" else ~same_text_mask(batch.text_hash)
+        positives = same_label_mask(batch.labels) if self._spec.positives == "same_label" else None
+        return info_nce(u, v, self._spec.contrast_temperature, negatives, positives)
+
+    @staticmethod
+    def _map(batch: Batch, modality: Modality) -> Tensor:
+        found = batch.teachers[modality].attention
+        assert found is not None
+        return found
