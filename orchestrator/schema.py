@@ -24,7 +24,7 @@ def experiment_schema() -> dict[str, Any]:
         overlay["properties"].pop(name)
     _allow_null(overlays[f"SearchSpec{SUFFIX}"]["properties"]["space"])
     reference = {"$ref": f"#/$defs/Experiment{SUFFIX}"}
-    scales = {name: reference for name in get_args(Scale)}
+    scales = dict.fromkeys(get_args(Scale), reference)
     schema["$defs"] = {**definitions, **overlays}
     schema["properties"] |= {
         "scales": {

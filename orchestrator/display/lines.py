@@ -1,0 +1,50 @@
+"""The sentences that both displays say of a sweep, and which trials are worth a row."""
+
+from __future__ import annotations
+
+from orchestrator.display import words
+from orchestrator.display.board import Board
+from orchestrator.events import ModelRow, StageName, TrialRecord
+
+ROWS = 8
+"""Most trials shown at once: the best, the running ones, then those that ended last."""
+
+
+def stage_words(board: Board, name: StageName) -> str:
+    """What there is to say of a stage in one line."""
+    view = board.stages[name]
+    if view.state == "skipped":
+        return f"skipped: {view.note}"
+    if view.state == "running" and name == "sweep" and board.trials:
+        return sweep_words(board)
+    if view.state == "running" and view.total:
+        return f"{view.done}/{view.total} {view.note}".rstrip()
+    return view.note
+
+
+def sweep_words(board: Board) -> str:
+    """`7/20 trials (1 failed), best 0.612 by trial 4, about 2 min left`."""
+    parts = [f"{board.finished}/{board.total} trials"]
+    failed = board.count("failed")
+    if failed:
+        parts[0] += f" ({failed} failed)"
+    best = board.best()
+    if best is not None:
+        parts.append(f"best {words.score(board.score(best))} by trial {best.number}")
+    left = board.seconds_left()
+    if left is not None and board.finished < board.total:
+        parts.append(f"about {words.roughly(left)} left")
+    return ", ".join(parts)
+
+
+def shown_trials(board: Board, best: TrialRecord | None) -> list[TrialRecord]:
+    """At most ROWS: the best, the running, then the latest to end; in order of number."""
+    running = [trial for trial in board.trials.values() if trial.state == "running"]
+    ended = sorted((t for t in board.trials.values() if t.finished), key=lambda t: t.ended, reverse=True)
+    chosen = {trial.number: trial for trial in [*([best] if best else []), *running, *ended][:ROWS]}
+    return [chosen[number] for number in sorted(chosen)]
+
+
+def spread(row: ModelRow) -> str:
+    """`0.612 ± 0.008`, or the score alone with one seed."""
+    return words.score(row.score) if row.sd is None else f"{words.score(row.score)} ± {words.score(row.sd)}"
