@@ -1,0 +1,68 @@
+"""Which configurations are confirmed: the best of the sweep, both controls, and the unimodal students."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.errors import StageError
+from orchestrator.events import TrialRecord
+from orchestrator.experiment import ExperimentSpec, Objective
+from orchestrator.leaderboard import Candidate
+from orchestrator.space import with_values
+from trainables.artifacts import canonical_json
+from trainables.spec import RunSpec, Supervised
+
+
+def ranked(trials: Sequence[TrialRecord], objective: Objective) -> list[TrialRecord]:
+    """The completed trials of the search (its default among them), best dev value first, ties by number."""
+    sign = -1.0 if objective.direction == "max" else 1.0
+    usable = [t for t in trials if t.state == "completed" and t.role != "control" and objective.metric in t.values]
+    return sorted(usable, key=lambda trial: (sign * trial.values[objective.metric], trial.number))
+
+
+def trial_run(spec: ExperimentSpec, trial: TrialRecord) -> RunSpec:
+    """The run of a trial: the experiment's, with the trial's values and overrides."""
+    return with_values(spec.run, {**trial.params, **trial.overrides})
+
+
+def candidates(spec: ExperimentSpec, trials: Sequence[TrialRecord]) -> list[Candidate]:
+    """What `confirm` trains.
+
+    The control without a teacher is the best configuration's own student, optimiser and length with hard labels
+    alone, so that it differs in nothing but the teachers; the default is the method at its own setting.
+    """
+    order = ranked(trials, spec.search.objectives[0])
+    if not order:
+        failed = next((t.reason for t in trials if t.state == "failed"), "none was run")
+        raise StageError(f"no trial of the sweep was completed, so there is nothing to confirm ({failed})")
+    chosen: list[Candidate] = []
+    seen: set[str] = set()
+    for trial in order:
+        run = trial_run(spec, trial)
+        identity = canonical_json(run)
+        if identity in seen or len(chosen) == spec.confirm.top:
+            continue
+        seen.add(identity)
+        chosen.append(Candidate(f"best-{len(chosen) + 1}", "best", run, trial.params, trial.number))
+    best = chosen[0]
+    chosen.append(Candidate("default", "default", spec.run, {}, _number(trials, "default")))
+    unsupervised = best.run.model_copy(update={"method": Supervised()})
+    chosen.append(Candidate("no-teacher", "control", unsupervised, best.params))
+    return chosen + unimodal(best)
+
+
+def unimodal(best: Candidate) -> list[Candidate]:
+    """The best configuration reduced to each of its modalities, where it has several."""
+    modalities = best.run.student.modalities
+    if len(modalities) < 2:
+        return []
+    found = []
+    for modality in modalities:
+        student = best.run.student.model_copy(update={"modalities": (modality,)})
+        run = best.run.model_copy(update={"student": student})
+        found.append(Candidate(f"{modality}-only", "unimodal", run, best.params))
+    return found
+
+
+def _number(trials: Sequence[TrialRecord], role: str) -> int | None:
+    return next((trial.number for trial in trials if trial.role == role), None)

@@ -1,0 +1,223 @@
+"""The five stages: what each reads and writes, when it may be skipped, and the one call that does its work.
+
+A stage is finished when its record exists. Ray is started by the first stage that needs it and kept for the rest.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import StageError
+from orchestrator.events import Observer, StageName, TrialRecord, watching
+from orchestrator.plan import Plan
+from orchestrator.settings import Settings
+from orchestrator.summary import StageSummary
+from trainables.artifacts import Record, read_record
+from trainables.storage import Storage
+
+if TYPE_CHECKING:
+    from orchestrator.leaderboard import Candidate
+
+
+@dataclass
+class Stages:
+    """One sweep's way through its stages. `done` fills with what each stage did."""
+
+    plan: Plan
+    settings: Settings
+    observer: Observer
+    sweep_folder: str
+    """Key of the sweep below the storage root."""
+    trials: int
+    concurrency: int | None
+    resources: ExitStack
+    """Holds the Ray cluster; whoever made it closes it."""
+    done: dict[StageName, StageSummary] = field(default_factory=dict)
+
+    @cached_property
+    def storage(self) -> Storage:
+        return Storage(self.settings.storage)
+
+    @property
+    def root(self) -> str:
+        """The storage root as a URL that a worker elsewhere can use."""
+        return self.storage.root
+
+    @cached_property
+    def cache(self) -> Path:
+        return Path(self.settings.cache)
+
+    def prepare(self) -> Record:
+        from trainables.corpus import prefix
+        from trainables.prepare import prepare
+
+        root = self.settings.corpus_root(self.plan.run.corpus.type)
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+        def work() -> str:
+            record = prepare(self.storage, self.plan.run.corpus, root, workers, self._progress("prepare"))
+            return _rows(record)
+
+        self._run("prepare", self._has(prefix(self.plan.corpus)), f"corpus {self.plan.corpus}", work)
+        return self._record(prefix(self.plan.corpus))
+
+    def teach(self) -> None:
+        from trainables.teachers.identity import prefix
+
+        def work() -> str:
+            from orchestrator.launch.teach import run_teach
+
+            self._cluster()
+            run_teach(
+                self.plan.run,
+                storage=self.root,
+                corpus=self.plan.corpus,
+                fingerprints=self.plan.teachers,
+                resources=self.plan.spec.resources,
+                on_progress=self._progress("teach"),
+            )
+            metric = self.plan.run.metric
+            records = {name: self._record(prefix(fp)) for name, fp in self.plan.teachers.items()}
+            return ", ".join(f"{name} dev {metric} {r.info['dev'][metric]:.3f}" for name, r in records.items())
+
+        ready = all(self._has(prefix(fp)) for fp in self.plan.teachers.values())
+        self._run("teach", ready, f"teachers {', '.join(self.plan.teachers)}", work)
+
+    def harvest(self) -> None:
+        from trainables.transfer_set import prefix
+
+        def work() -> str:
+            from orchestrator.launch.harvest import run_harvest
+
+            self._cluster()
+            run_harvest(
+                self.plan.run,
+                storage=self.root,
+                corpus=self.plan.corpus,
+                teachers={str(name): fp for name, fp in self.plan.teachers.items()},
+                transfer_set=self.plan.transfer_set,
+                needs=self.plan.needs,
+                resources=self.plan.spec.resources,
+                on_progress=self._progress("harvest"),
+            )
+            return _rows(self._record(prefix(self.plan.transfer_set)))
+
+        ready = self._has(prefix(self.plan.transfer_set))
+        self._run("harvest", ready, f"transfer set {self.plan.transfer_set}", work)
+
+    def sweep(self) -> list[TrialRecord]:
+        from orchestrator.journal import Journal
+
+        journal = Journal(self.storage.at(self.sweep_folder))
+        found = journal.read()
+        finished = [trial for trial in found if trial.finished]
+
+        def work() -> str:
+            from orchestrator.launch.sweep import SweepPlan, run_sweep
+
+            self._cluster()
+            plan = SweepPlan(
+                spec=self.plan.spec,
+                storage=self.root,
+                sweep=self.sweep_folder,
+                transfer_set=self.plan.transfer_set,
+                cache=str(self.cache),
+                trials=self.trials,
+                concurrency=self.concurrency,
+            )
+            found[:] = run_sweep(plan, self.observer)
+            return _counts(found)
+
+        ready = len(finished) >= self.trials and len(finished) == len(found)
+        self._run("sweep", ready, f"{self.trials} trials", work, f"{len(finished)} trials are finished")
+        return found
+
+    def confirm(self, candidates: list[Candidate]) -> dict[str, list[str]]:
+        """The fingerprints of every candidate's models, one per seed, by the candidate's name."""
+        from orchestrator.model_ids import confirmed_models
+        from trainables.artifacts import RECORD
+
+        confirm = self.plan.spec.confirm
+        jobs, by_name = confirmed_models(candidates, confirm.seeds, self.plan.transfer_set, confirm.mc_passes)
+        missing = {fp: run for fp, run in jobs.items() if not self.storage.exists(f"models/{fp}/{RECORD}")}
+
+        def work() -> str:
+            from orchestrator.launch.confirm import ModelJob, run_models
+
+            self._cluster()
+            count = 0
+
+            def on_done(job: ModelJob) -> None:
+                nonlocal count
+                count += 1
+                self.observer.stage_progress("confirm", count, len(missing), job.fingerprint)
+
+            run_models(
+                [ModelJob(fp, run) for fp, run in missing.items()],
+                storage=self.root,
+                transfer_set=self.plan.transfer_set,
+                cache=str(self.cache),
+                mc_passes=confirm.mc_passes,
+                resources=self.plan.spec.resources.confirm,
+                concurrency=self.concurrency,
+                on_done=on_done,
+            )
+            return f"{len(missing)} models trained, test read once each"
+
+        self._run("confirm", not missing, f"{len(missing)} of {len(jobs)} models", work)
+        return by_name
+
+    def _run(
+        self, stage: StageName, ready: bool, what: str, work: Callable[[], str], why: str = "its output exists"
+    ) -> None:
+        """Do the stage's work unless it is ready, telling the observers; fills `done`."""
+        if ready:
+            self.observer.stage_skipped(stage, f"{why} ({what})")
+            self.done[stage] = StageSummary(skipped=True, seconds=0.0, why=f"{why} ({what})")
+            return
+        import time
+
+        began = time.monotonic()
+        with watching(self.observer, stage, what) as report:
+            report.note = work()
+        self.done[stage] = StageSummary(skipped=False, seconds=round(time.monotonic() - began, 2), why=report.note)
+
+    def _cluster(self) -> None:
+        """Connect to Ray, once."""
+        if getattr(self, "_connected", False):
+            return
+        from orchestrator.launch.cluster import connected
+
+        self.resources.enter_context(connected(self.settings.ray_address, cpus=None))
+        self._connected = True
+
+    def _progress(self, stage: StageName) -> Callable[..., None]:
+        def progress(done: int, total: int, note: str = "") -> None:
+            self.observer.stage_progress(stage, done, total, note)
+
+        return progress
+
+    def _has(self, prefix: str) -> bool:
+        return read_record(self.storage, prefix) is not None
+
+    def _record(self, prefix: str) -> Record:
+        record = read_record(self.storage, prefix)
+        if record is None:
+            raise StageError(f"{self.storage.url(prefix)}: the stage ended without its record")
+        return record
+
+
+def _rows(record: Record) -> str:
+    return ", ".join(f"{count} {split}" for split, count in record.rows.items())
+
+
+def _counts(trials: list[TrialRecord]) -> str:
+    states = [trial.state for trial in trials]
+    names = ("completed", "pruned", "failed")
+    return ", ".join(f"{states.count(name)} {name}" for name in names if name in states)  # type: ignore[arg-type]
