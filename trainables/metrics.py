@@ -15,13 +15,11 @@ from sklearn.metrics import (
     recall_score,
 )
 
+from trainables.spec.metrics import METRICS
 from trainables.uncertainty import ece
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
-
-METRICS = ("weighted_f1", "macro_f1", "accuracy", "uar", "nll", "brier", "ece")
-LOWER_IS_BETTER = frozenset({"nll", "brier", "ece"})
 
 
 def scores(labels: Ints, probabilities: Floats) -> dict[str, float]:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainables.metrics import METRICS, normalised
+from trainables.metrics import normalised
+from trainables.spec.metrics import METRICS
 from trainables.uncertainty import BINS, confidences, width_bin
 
 Floats = npt.NDArray[np.floating[Any]]

@@ -13,7 +13,8 @@ from torchmetrics.functional.classification import (
     multiclass_f1_score,
 )
 
-from trainables.metrics import LOWER_IS_BETTER, METRICS, confusion, scores
+from trainables.metrics import confusion, scores
+from trainables.spec.metrics import LOWER_IS_BETTER, METRICS
 
 MELD_TEST = (1256, 281, 50, 208, 402, 68, 345)
 

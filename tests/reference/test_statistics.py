@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from trainables.metrics import METRICS, scores
+from trainables.metrics import scores
+from trainables.spec.metrics import METRICS
 from trainables.statistics import bootstrap_interval, paired_bootstrap, point
 
 
