@@ -1,0 +1,102 @@
+"""Data sets and the confirmed student, in the forms that MLflow knows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from orchestrator.tracking.info import STAND_IN, DataInput, flatten
+from trainables.storage import sha256
+
+_REQUIRED = ("mlflow", "fsspec", "numpy", "pandas", "pydantic", "safetensors", "scipy", "torch")
+"""What loading a student imports."""
+
+
+def dataset_inputs(inputs: Sequence[DataInput]) -> list[Any]:
+    """MLflow's `DatasetInput` entities by name, digest and place; no data is read."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    def entity(one: DataInput) -> Any:
+        kind = one.source.partition("://")[0] if "://" in one.source else "local"
+        source = json.dumps({"uri": one.source})
+        return Dataset(name=one.name, digest=one.digest[:36], source_type=kind, source=source)
+
+    tags = [InputTag("mlflow.data.context", "distill")]
+    return [DatasetInput(dataset=entity(one), tags=tags) for one in inputs]
+
+
+def log_student(client: Any, experiment_id: str, run_id: str, folder: Path, event: Mapping[str, Any]) -> str:
+    """Log the student that `trainables.evaluation.export` left in `folder` as an MLflow model; returns its id.
+
+    event: `name` of the model and whether it is of the `stand_in`. A model of that name with the same
+    weights, made by the same run, is left as it is. It loads with `mlflow.pyfunc.load_model`: weights and description lie in
+    it as safetensors and JSON, its code as files, and nothing is pickled.
+    """
+    from mlflow.entities import LoggedModelOutput
+
+    facts = json.loads((folder / "student.json").read_text("utf-8"))
+    digest = sha256(folder / "student.safetensors")
+    same = f"name = '{event['name']}' AND tags.`orch.weights` = '{digest}'"
+    for known in client.search_logged_models([experiment_id], same):
+        if known.source_run_id == run_id and str(known.status) == "READY":
+            return str(known.model_id)
+    params = {k: v[:6000] for k, v in flatten({"student": facts["student"]}).items()}
+    tags = {
+        "orch.weights": digest,
+        STAND_IN: str(event["stand_in"]).lower(),
+        "orch.transfer_set": facts["transfer_set"],
+    }
+    logged = client.create_logged_model(
+        experiment_id, event["name"], source_run_id=run_id, tags=tags, params=params, model_type="student"
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        target = Path(scratch) / "model"
+        _save(folder, target, facts, logged.model_id, run_id)
+        client.log_model_artifacts(logged.model_id, str(target))
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run_id, models=[LoggedModelOutput(logged.model_id, step=0)])
+    return str(logged.model_id)
+
+
+def signature(facts: Mapping[str, Any]) -> Any:
+    """Features of the transfer set in, a probability for each label out."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import Array, ColSpec, DataType, Schema
+
+    columns = {
+        "audio": ColSpec(Array(Array(DataType.double)), name="frames"),
+        "text": ColSpec(Array(DataType.long), name="tokens"),
+    }
+    read = [columns[m] for m in ("audio", "text") if m in facts["student"]["modalities"]]
+    return ModelSignature(
+        inputs=Schema(read), outputs=Schema([ColSpec(DataType.double, name=label) for label in facts["labels"]])
+    )
+
+
+def _save(folder: Path, target: Path, facts: Mapping[str, Any], model_id: str, run_id: str) -> None:
+    import mlflow.pyfunc
+    from mlflow.models import Model
+
+    import trainables
+
+    exported = target.parent / "student"
+    exported.mkdir()
+    for name in ("student.safetensors", "student.json"):
+        shutil.copyfile(folder / name, exported / name)
+    code = target.parent / "trainables"
+    shutil.copytree(Path(trainables.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
+    mlflow.pyfunc.save_model(
+        str(target),
+        python_model=str(Path(__file__).with_name("served.py")),
+        artifacts={"student": str(exported)},
+        code_paths=[str(code)],
+        signature=signature(facts),
+        pip_requirements=[f"{name}=={version(name)}" for name in _REQUIRED],
+        metadata={"stand_in": facts["stand_in"], "transfer_set": facts["transfer_set"]},
+        mlflow_model=Model(model_id=model_id, run_id=run_id),
+    )

@@ -1,0 +1,74 @@
+"""The confirmed student as MLflow loads it: this file is copied into the model ("models from code"), no pickle.
+
+Input: one row an utterance, of the features that the student reads, as the transfer set holds them: `frames`
+(list of T lists of mel values, normalised with the train split's mean and deviation) and/or `tokens` (list of ids
+of the student's own vocabulary). Output: one column of probabilities a label.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd  # type: ignore[import-untyped]
+from mlflow.pyfunc import PythonModel
+
+_ROWS = 64
+"""Utterances padded together."""
+
+
+class ServedStudent(PythonModel):  # type: ignore[misc]
+    def load_context(self, context: Any) -> None:
+        from trainables.evaluation import load_exported
+
+        self.student, self.facts = load_exported(Path(context.artifacts["student"]))
+
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        import torch
+
+        parts = [self._logits(model_input.iloc[i : i + _ROWS]) for i in range(0, len(model_input), _ROWS)]
+        logits = torch.cat(parts) if parts else torch.zeros(0, len(self.facts["labels"]))
+        probabilities = torch.softmax(logits.double(), dim=1).numpy()
+        return pd.DataFrame(probabilities, columns=self.facts["labels"], index=model_input.index)
+
+    def _logits(self, rows: pd.DataFrame) -> Any:
+        import torch
+
+        from trainables.batching import Batch
+
+        zeros = torch.zeros(len(rows), dtype=torch.int64)
+        frames = frame_mask = tokens = token_mask = None
+        if "audio" in self.student.modalities:
+            frames, frame_mask = _pad(rows["frames"], torch.float32, 0.0)
+        if "text" in self.student.modalities:
+            tokens, token_mask = _pad(rows["tokens"], torch.int64, self.facts["pad_id"])
+        with torch.inference_mode():
+            batch = Batch(
+                index=zeros,
+                labels=zeros,
+                text_hash=zeros,
+                weights=torch.ones(len(rows)),
+                frames=frames,
+                frame_mask=frame_mask,
+                tokens=tokens,
+                token_mask=token_mask,
+                teachers={},
+            )
+            return self.student(batch).logits
+
+
+def _pad(column: Any, dtype: Any, padding: float) -> tuple[Any, Any]:
+    """([B, T, ...], [B, T] bool mask) of sequences of differing length."""
+    import numpy as np
+    import torch
+
+    rows = [torch.as_tensor(np.array([np.asarray(x) for x in row])).to(dtype) for row in column]
+    lengths = torch.tensor([len(row) for row in rows])
+    padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=padding)
+    return padded, torch.arange(padded.shape[1]) < lengths[:, None]
+
+
+mlflow.models.set_model(ServedStudent())
