@@ -116,7 +116,7 @@ class Synthesiser:
         index = 0
         while (event := events[index]).type != _END:
             if event.type in (_WORD, _PHONEME):
-                label = event.id.string.decode() if event.type == _PHONEME else ""
+                label = event.id.string.decode("utf-8", "replace") if event.type == _PHONEME else ""
                 self._marks.append(Mark(event.type, event.text_position, event.sample, label))
             index += 1
         return 0

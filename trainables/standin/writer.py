@@ -10,9 +10,11 @@ import csv
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainables.errors import OrchError
 from trainables.spec.corpus import StandInSpec
 from trainables.standin.rules import Line, plan
 from trainables.standin.speech import RATE, Samples, Span, Synthesiser
@@ -67,8 +69,11 @@ def _speak(lines: Sequence[Line], root: Path, workers: int) -> Iterator[Spoken]:
     blocks = [lines[start : start + BLOCK] for start in range(0, len(lines), BLOCK)]
     with ProcessPoolExecutor(max(1, workers), mp_context=context, max_tasks_per_child=1) as pool:
         results: list[Future[list[Spoken]]] = [pool.submit(speak_block, block, root) for block in blocks]
-        for result in results:
-            yield from result.result()
+        try:
+            for result in results:
+                yield from result.result()
+        except BrokenProcessPool as error:
+            raise OrchError("eSpeak NG ended its process; run again, or configure a MELD root") from error
 
 
 def speak_block(lines: Sequence[Line], root: Path) -> list[Spoken]:

@@ -1,0 +1,108 @@
+"""The stand-in's rules: what is drawn, by whom it is spoken, and that its words can be read back."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from pydantic import ValidationError
+
+from trainables.spec import EMOTIONS, StandInSpec
+from trainables.standin.lexicon import CALLS, CLOSES, OPENINGS, STATES, emotion_of, sentence
+from trainables.standin.rules import AROUSAL, VALENCE, Channel, cast, plan, rules_of, split_sizes
+from trainables.standin.voices import MANNERS, VOICES
+
+LINES = plan(StandInSpec(utterances=20_000))
+
+
+def test_no_cue_word_is_shared() -> None:
+    cues = [word.lower() for bank in (CALLS, STATES) for words in bank.values() for word in words]
+    fillers = {word.lower() for frame in (*OPENINGS, *CLOSES) for word in frame.split()}
+    assert len(cues) == len(set(cues)) == 70
+    assert not fillers & set(cues)
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS)
+def test_the_words_emotion_can_be_read_off_any_sentence(emotion: str) -> None:
+    chance = random.Random(1)
+    said = {sentence(emotion, chance) for _ in range(500)}
+    assert {emotion_of(text) for text in said} == {emotion}
+    assert len(said) > 400
+
+
+@pytest.mark.parametrize("text", ["I'm here today.", "Wow, I'm furious today."])
+def test_a_sentence_of_no_or_two_emotions_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="one emotion"):
+        emotion_of(text)
+
+
+def test_a_plan_depends_on_its_spec_alone() -> None:
+    spec = StandInSpec(utterances=50)
+    assert plan(spec) == plan(spec)
+    assert plan(spec) != plan(spec.model_copy(update={"seed": 1}))
+
+
+def test_splits_are_of_melds_form() -> None:
+    lines = plan(StandInSpec())
+    assert split_sizes(1200) == Counter(line.split for line in lines) == {"train": 800, "dev": 150, "test": 250}
+    assert len({line.uid for line in lines}) == 1200
+    for split in ("train", "dev", "test"):
+        own = [line for line in lines if line.split == split]
+        dialogues = sorted({line.dialogue for line in own})
+        assert dialogues == list(range(len(dialogues)))
+        for dialogue in dialogues:
+            turns = [line.turn for line in own if line.dialogue == dialogue]
+            assert turns == list(range(len(turns)))
+    assert {line.label for line in lines} == set(EMOTIONS)
+
+
+@pytest.mark.parametrize("voices", [6, 12])
+def test_guests_speak_in_one_split_alone(voices: int) -> None:
+    train, dev, test = (set(cast(split, voices)) for split in ("train", "dev", "test"))
+    assert len(train) == voices - 3 and train < dev and train < test
+    assert len(dev - train) == 1 and len(test - train) == 2 and not (dev & test) - train
+    spoken = {line.speaker for line in plan(StandInSpec(voices=voices))}
+    assert spoken == set(VOICES[:voices])
+
+
+@pytest.mark.parametrize("voices", [5, 13])
+def test_there_are_six_to_twelve_voices(voices: int) -> None:
+    with pytest.raises(ValidationError, match="voices"):
+        StandInSpec(voices=voices)
+
+
+def test_words_err_within_valence_and_voices_within_arousal() -> None:
+    rules = rules_of(StandInSpec())
+    for channel, groups in ((rules.words, VALENCE), (rules.voice, AROUSAL), (rules.label, (EMOTIONS,))):
+        for truth, row in zip(EMOTIONS, channel, strict=True):
+            group = next(group for group in groups if truth in group)
+            assert sum(row) == pytest.approx(1)
+            assert {e for e, chance in zip(EMOTIONS, row, strict=True) if chance > 0} == set(group)
+    assert rules.words[0][0] == pytest.approx(0.55)
+    assert rules.label[0][0] == pytest.approx(0.95 + 0.05 / 7)
+
+
+@pytest.mark.parametrize("shown", ["words", "voice", "label"])
+def test_what_is_drawn_follows_the_rules(shown: str) -> None:
+    channel: Channel = getattr(rules_of(StandInSpec()), shown)
+    pairs = Counter((line.emotion, getattr(line, shown)) for line in LINES)
+    for truth, row in zip(EMOTIONS, channel, strict=True):
+        total = sum(pairs[truth, emotion] for emotion in EMOTIONS)
+        for emotion, chance in zip(EMOTIONS, row, strict=True):
+            spread = 5 * (chance * (1 - chance) / total) ** 0.5
+            assert pairs[truth, emotion] / total == pytest.approx(chance, abs=spread + 1e-12)
+
+
+def test_speakers_tell_nothing_of_the_emotion() -> None:
+    shares = Counter((line.speaker.speaker, line.label == "neutral") for line in LINES)
+    overall = sum(line.label == "neutral" for line in LINES) / len(LINES)
+    for voice in VOICES:
+        total = shares[voice.speaker, True] + shares[voice.speaker, False]
+        spread = 5 * (overall * (1 - overall) / total) ** 0.5
+        assert shares[voice.speaker, True] / total == pytest.approx(overall, abs=spread)
+
+
+def test_every_emotion_has_a_manner() -> None:
+    assert set(MANNERS) == set(EMOTIONS)
+    assert all(0 <= line.pitch <= 99 and 100 < line.rate < 300 for line in LINES)
