@@ -1,0 +1,158 @@
+"""The trials of one sweep as they are stored: one JSON object a trial while it runs, Parquet at the end.
+
+The journal is the truth of a sweep. A driver that was killed reads it and goes on; the searcher and the
+scheduler keep no state of their own. Layout below the sweep's folder: `trials/<number>.json` (replaced whole at
+every change), `predictions/<number>.parquet` (dev, written by the trial), `checkpoints/<number>/`, and after
+`seal` the tables `trials.parquet`, `curves.parquet` and `predictions.parquet`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from orchestrator.errors import JournalError
+from orchestrator.events import TrialRecord
+from trainables.storage import FileInfo, Storage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TRIALS, CURVES, PREDICTIONS = "trials.parquet", "curves.parquet", "predictions.parquet"
+
+
+def trial_key(number: int) -> str:
+    return f"trials/{number:05d}.json"
+
+
+def predictions_key(number: int) -> str:
+    return f"predictions/{number:05d}.parquet"
+
+
+def checkpoint_prefix(number: int) -> str:
+    return f"checkpoints/{number:05d}"
+
+
+class Journal:
+    """Reads and writes the records of one sweep; `storage` is the sweep's own folder."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+
+    def read(self) -> list[TrialRecord]:
+        """Every trial, by number. Raises JournalError on a record that cannot be understood."""
+        found = [info for info in self.storage.list("trials") if info.key.endswith(".json")]
+        with ThreadPoolExecutor(8) as pool:
+            return sorted(pool.map(self._read_one, found), key=lambda record: record.number)
+
+    def write(self, record: TrialRecord) -> None:
+        self.storage.write_text(trial_key(record.number), record.model_dump_json())
+
+    def seal(self) -> list[str]:
+        """Gather the trials into tables, drop the checkpoints; returns the keys of the tables written."""
+        records = self.read()
+        with TemporaryDirectory(prefix="orch-seal-") as folder:
+            tables = {TRIALS: trials_table(records), CURVES: curves_table(records)}
+            written = [self._store(table, Path(folder), name) for name, table in tables.items()]
+            finished = [record.number for record in records if record.state == "completed"]
+            if self._join_predictions(finished, Path(folder)):
+                written.append(PREDICTIONS)
+        self.storage.remove("checkpoints")
+        return written
+
+    def _read_one(self, info: FileInfo) -> TrialRecord:
+        try:
+            return TrialRecord.model_validate_json(self.storage.read_bytes(info.key))
+        except ValidationError as error:
+            raise JournalError(
+                f"{self.storage.url(info.key)}: not a trial of this version ({error.error_count()} faults); "
+                "remove it to have the trial run again, or start anew with --fresh"
+            ) from error
+
+    def _store(self, table: pa.Table, folder: Path, name: str) -> str:
+        import pyarrow.parquet as pq
+
+        pq.write_table(table, folder / name, compression="zstd")
+        self.storage.upload(folder / name, name)
+        return name
+
+    def _join_predictions(self, numbers: Sequence[int], folder: Path) -> bool:
+        """One table of every trial's dev predictions, a row group a trial, so that memory holds one at a time."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        writer = None
+        for number in numbers:
+            if not self.storage.exists(predictions_key(number)):
+                continue
+            table = pq.read_table(self.storage.download(predictions_key(number), folder / "one.parquet"))
+            column = pa.array([number] * len(table), pa.int32())
+            table = table.add_column(0, "number", column)
+            writer = writer or pq.ParquetWriter(folder / PREDICTIONS, table.schema, compression="zstd")
+            writer.write_table(table)
+        if writer is None:
+            return False
+        writer.close()
+        self.storage.upload(folder / PREDICTIONS, PREDICTIONS)
+        return True
+
+
+def trials_table(records: Sequence[TrialRecord]) -> pa.Table:
+    """One row a trial. Searched values are the columns `param/<path>`, objectives `value/<name>`."""
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {
+        "number": pa.array([r.number for r in records], pa.int32()),
+        "role": pa.array([r.role for r in records], pa.string()),
+        "state": pa.array([r.state for r in records], pa.string()),
+        "reason": pa.array([r.reason for r in records], pa.string()),
+        "epochs": pa.array([r.epochs for r in records], pa.int32()),
+        "attempts": pa.array([r.attempts for r in records], pa.int32()),
+        "started": pa.array([r.started for r in records], pa.float64()),
+        "ended": pa.array([r.ended for r in records], pa.float64()),
+        "params": pa.array([json.dumps(r.params, sort_keys=True) for r in records], pa.string()),
+        "overrides": pa.array([json.dumps(r.overrides, sort_keys=True) for r in records], pa.string()),
+    }
+    for name in sorted({name for r in records for name in r.values}):
+        columns[f"value/{name}"] = pa.array([r.values.get(name) for r in records], pa.float64())
+    for path in sorted({path for r in records for path in r.params}):
+        columns[f"param/{path}"] = _column([r.params.get(path) for r in records])
+    return pa.table(columns)
+
+
+def curves_table(records: Sequence[TrialRecord]) -> pa.Table:
+    """One row a trial, epoch and metric."""
+    import pyarrow as pa
+
+    rows = [
+        (record.number, report.epoch, metric, value)
+        for record in records
+        for report in record.reports
+        for metric, value in sorted(report.metrics.items())
+    ]
+    number, epoch, metric, value = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return pa.table(
+        {
+            "number": pa.array(number, pa.int32()),
+            "epoch": pa.array(epoch, pa.int32()),
+            "metric": pa.array(metric, pa.string()).dictionary_encode(),
+            "value": pa.array(value, pa.float64()),
+        }
+    )
+
+
+def _column(values: Sequence[Any]) -> pa.Array:
+    """Numbers as float64, anything else as text (JSON where it is not text itself)."""
+    import pyarrow as pa
+
+    present = [value for value in values if value is not None]
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in present):
+        return pa.array(values, pa.float64())
+    texts = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
+    return pa.array(texts, pa.string())

@@ -1,0 +1,86 @@
+"""How a training loop in a worker speaks to the driver: epochs through Ray, checkpoints through the storage.
+
+A checkpoint is one object, `<prefix>/state.tar`, so that a reader sees all of it or none. It carries the epochs
+told so far, and they are told again after a restart: what the driver had not yet written down is not lost.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.events import Report
+from trainables.storage import Storage
+
+Tell = Callable[[list[Report]], None]
+_STATE, _HISTORY = "state.tar", "reports.json"
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where one run's checkpoint lies."""
+
+    storage: Storage
+    prefix: str
+
+    def save(self, folder: Path) -> None:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for path in sorted(folder.rglob("*")):
+                archive.add(path, path.relative_to(folder).as_posix(), recursive=False)
+        self.storage.write_bytes(f"{self.prefix}/{_STATE}", buffer.getvalue())
+
+    def restore(self, folder: Path) -> bool:
+        key = f"{self.prefix}/{_STATE}"
+        if not self.storage.exists(key):
+            return False
+        with tarfile.open(fileobj=io.BytesIO(self.storage.read_bytes(key))) as archive:
+            archive.extractall(folder, filter="data")
+        return True
+
+    def remove(self) -> None:
+        self.storage.remove(self.prefix)
+
+
+@dataclass
+class StoredReporter:
+    """The reporter of every worker: `tell` passes epochs on; only the first rank has one that does."""
+
+    tell: Tell
+    checkpoints: Checkpoints
+    history: list[Report] = field(default_factory=list)
+
+    def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        report = Report(epoch=epoch, metrics=dict(metrics))
+        untold = self.history if self._restored else []
+        self._restored = False
+        self.history = [*self.history, report]
+        self.tell([*untold, report])
+
+    def should_stop(self) -> bool:
+        """A scheduler ends the trial within `report`; nobody asks for more."""
+        return False
+
+    def save(self, folder: Path) -> None:
+        history = [report.model_dump() for report in self.history]
+        (folder / _HISTORY).write_text(json.dumps(history), "utf-8")
+        self.checkpoints.save(folder)
+
+    def restore(self, folder: Path) -> bool:
+        if not self.checkpoints.restore(folder):
+            return False
+        path = folder / _HISTORY
+        self.history = [Report.model_validate(item) for item in json.loads(path.read_text("utf-8"))]
+        path.unlink()
+        self._restored = True
+        return True
+
+    _restored: bool = False
+
+
+def silent(reports: list[Report]) -> None:
+    """Tells nobody: for every rank but the first."""

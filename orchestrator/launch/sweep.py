@@ -1,0 +1,188 @@
+"""The sweep: Tune runs the trials, the journal remembers them, and the same call goes on after any end."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from orchestrator.errors import Interrupted, StageError
+from orchestrator.events import Observer, TrialRecord
+from orchestrator.experiment import ExperimentSpec
+from orchestrator.journal import Journal
+from orchestrator.launch.cluster import Cluster, concurrency, current, first_line
+from orchestrator.launch.ledger import Ledger
+from orchestrator.launch.trial import TrialJob, Work, student_work
+from trainables.storage import Storage
+
+LOST_PROCESSES = 2
+"""How often a trial whose process was lost (a node, memory) is started again before it counts as failed."""
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    spec: ExperimentSpec
+    storage: str
+    """The storage root."""
+    sweep: str
+    """Key of the sweep's folder below it."""
+    transfer_set: str
+    cache: str
+    trials: int
+    """In all, those of earlier calls among them."""
+    concurrency: int | None
+    checkpoint_seconds: float = 10.0
+
+
+def run_sweep(plan: SweepPlan, observer: Observer, *, work: Work = student_work) -> list[TrialRecord]:
+    """Bring the sweep to `plan.trials` finished trials and seal its journal; returns them by number.
+
+    Needs a connected cluster. Finished trials are not run again; those without an end are, from their
+    checkpoints. Raises Interrupted after Ctrl-C or SIGTERM with the journal in order, and SettingsError where no
+    trial can ever be placed.
+    """
+    storage = Storage(plan.storage)
+    journal = Journal(storage.at(plan.sweep))
+    cluster = current()
+    resources = plan.spec.resources.trial
+    parallel = concurrency(cluster, resources, plan.concurrency, "trial")
+    ledger = Ledger(journal, observer, plan.spec.search, plan.spec.run.metric)
+    job = TrialJob(
+        run=plan.spec.run,
+        objectives=plan.spec.search.objectives,
+        storage=storage.root,
+        sweep=plan.sweep,
+        transfer_set=plan.transfer_set,
+        cache=str(Path(plan.cache).expanduser().absolute()),
+        resources=resources,
+        checkpoint_seconds=plan.checkpoint_seconds,
+    )
+    _tune(plan, ledger, job, cluster, parallel, work)
+    journal.seal()
+    return ledger.ordered()
+
+
+def _tune(
+    plan: SweepPlan, ledger: Ledger, job: TrialJob, cluster: Cluster, parallel: int, work: Work
+) -> None:
+    """Run what is left under Tune; leaves every trial finished, or queued and Interrupted raised."""
+    from ray import tune
+
+    from orchestrator.launch.callback import JournalCallback
+    from orchestrator.launch.scheduler import scheduler_for
+    from orchestrator.launch.searcher import JournalSearch
+
+    search = JournalSearch(ledger, plan.spec, plan.trials, parallel)
+    if not search.remaining:
+        return
+    with TemporaryDirectory(prefix="orch-tune-", ignore_cleanup_errors=True) as folder, _stopper() as stopper, _quiet():
+        tuner = tune.Tuner(
+            _trainable(job, cluster, work),
+            param_space={"job": job.model_dump(mode="json")},
+            tune_config=tune.TuneConfig(
+                search_alg=search,
+                scheduler=scheduler_for(ledger, plan.spec),
+                num_samples=search.remaining,
+                reuse_actors=job.resources.workers == 1,
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
+            ),
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=folder,
+                callbacks=[JournalCallback(ledger)],
+                stop=stopper,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=LOST_PROCESSES),
+            ),
+        )
+        try:
+            tuner.fit()
+        except Exception as error:
+            raise StageError(f"the sweep ended early: {first_line(error)}") from error
+        finally:
+            ledger.interrupt()
+    if stopper.stopped:
+        raise Interrupted(f"stopped with {len(ledger.waiting())} trials unfinished; the same command goes on")
+    if ledger.waiting():
+        numbers = ", ".join(str(record.number) for record in ledger.waiting())
+        raise StageError(f"Tune ended without an end of trials {numbers}; the same command goes on with them")
+
+
+def _trainable(job: TrialJob, cluster: Cluster, work: Work) -> Any:
+    """The Tune function with what it reserves: its CPUs, or next to nothing where it only waits for a group."""
+    from ray import tune
+
+    if job.resources.workers > 1:
+        from orchestrator.launch.train_worker import run_trial_group
+
+        def grouped(config: dict[str, Any]) -> None:
+            run_trial_group(config, work)
+
+        return tune.with_resources(grouped, cluster.driver_reservation())
+
+    def single(config: dict[str, Any]) -> None:
+        from orchestrator.launch.trial import run_trial
+
+        run_trial(config, work)
+
+    return tune.with_resources(single, {"CPU": job.resources.cpus, "GPU": job.resources.gpus})
+
+
+def _name(trial: Any) -> str:
+    return f"trial-{int(trial.config['number']):04d}-{trial.trial_id}"
+
+
+@contextmanager
+def _stopper() -> Iterator[Any]:
+    """A Tune stopper that the first SIGINT or SIGTERM sets; a second one is a KeyboardInterrupt at once."""
+    from ray.tune import Stopper
+
+    class Signalled(Stopper):  # type: ignore[misc]
+        stopped = False
+
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            return False
+
+        def stop_all(self) -> bool:
+            return self.stopped
+
+        def __reduce__(self) -> Any:
+            return str, ()
+
+    stopper = Signalled()
+
+    def handle(number: int, frame: Any) -> None:
+        if stopper.stopped:
+            raise KeyboardInterrupt
+        stopper.stopped = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stopper
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopper
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Tune's own words go nowhere: what it knows is in the records."""
+    loggers = [logging.getLogger(name) for name in ("ray.tune", "ray.train", "ray.air")]
+    before = [(logger, logger.level) for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in before:
+            logger.setLevel(level)

@@ -1,0 +1,146 @@
+"""One trial in its process: plain data in, epochs and a final marker out through Tune.
+
+The process is used for many trials: it imports torch once and maps the transfer set once. Whatever goes wrong in
+a trial becomes its outcome with a reason in one line; only the loss of the process itself reaches Tune.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator.events import Report
+from orchestrator.experiment import Objective, WorkerResources
+from orchestrator.journal import checkpoint_prefix, predictions_key
+from orchestrator.launch.cluster import first_line
+from orchestrator.launch.messages import Outcome, outcome_message, reports_message
+from orchestrator.launch.reporters import Checkpoints, StoredReporter
+from orchestrator.space import with_values
+from trainables.errors import OrchError
+from trainables.reporter import Reporter
+from trainables.spec import RunSpec
+from trainables.spec.metrics import METRICS
+from trainables.storage import Storage
+
+if TYPE_CHECKING:
+    from trainables.evaluation import Predictions
+    from trainables.run import TrainResult
+    from trainables.transfer_set import TransferSet
+
+
+class TrialJob(BaseModel):
+    """What every trial of a sweep shares."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run: RunSpec
+    objectives: list[Objective]
+    storage: str
+    """The storage root, absolute."""
+    sweep: str
+    transfer_set: str
+    cache: str
+    resources: WorkerResources
+    checkpoint_seconds: float = 10.0
+    """Least time between two checkpoints of a trial: a short trial writes none."""
+
+    @property
+    def threads(self) -> int:
+        return max(1, int(self.resources.cpus))
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.resources.gpus else "cpu"
+
+    @property
+    def sweep_storage(self) -> Storage:
+        return Storage(self.storage).at(self.sweep)
+
+    def checkpoints(self, number: int) -> Checkpoints:
+        return Checkpoints(self.sweep_storage, checkpoint_prefix(number))
+
+
+Work = Callable[[TrialJob, RunSpec, int, Reporter], dict[str, float]]
+"""What a trial does: trains `run`, reports, leaves trial `number`'s predictions; returns its objectives' values."""
+
+
+def run_trial(config: dict[str, Any], work: Work) -> None:
+    """The Tune function for trials of one worker. `config` holds job, number, params, overrides."""
+    from ray import tune
+
+    job, number = TrialJob.model_validate(config["job"]), int(config["number"])
+
+    def tell(reports: list[Report]) -> None:
+        tune.report(reports_message(reports))
+
+    reporter = StoredReporter(tell, job.checkpoints(number))
+    tune.report(outcome_message(outcome_of_trial(job, config, reporter, work)))
+
+
+def outcome_of_trial(job: TrialJob, config: dict[str, Any], reporter: Reporter, work: Work) -> Outcome:
+    """Do the work; an error is an outcome. (A stop by the scheduler is a SystemExit in `report`, and passes.)"""
+    try:
+        run = with_values(job.run, {**config["params"], **config["overrides"]})
+        return Outcome(state="completed", values=work(job, run, int(config["number"]), reporter))
+    except Exception as error:
+        return Outcome(state="failed", reason=reason_of(error))
+
+
+def reason_of(error: BaseException) -> str:
+    """One line: our own errors speak for themselves, others are named."""
+    text = first_line(error)
+    return text if isinstance(error, OrchError) or text == type(error).__name__ else f"{type(error).__name__}: {text}"
+
+
+def student_work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -> dict[str, float]:
+    """Train the student on the transfer set of this node."""
+    from trainables.run import train
+
+    data = transfer_set(job.storage, job.transfer_set, job.cache)
+    result = train(
+        run,
+        data,
+        reporter,
+        device=job.device,
+        threads=job.threads,
+        checkpoint_every_seconds=job.checkpoint_seconds,
+    )
+    if int(os.environ.get("RANK", "0")) == 0:
+        write_predictions(job.sweep_storage, number, data, result.dev)
+    return {objective.metric: _value(objective.metric, run, data, result) for objective in job.objectives}
+
+
+@lru_cache(maxsize=1)
+def transfer_set(storage: str, fingerprint: str, cache: str) -> TransferSet:
+    """Mapped once a process, decoded once a node."""
+    from trainables.transfer_set import TransferSet, materialise
+
+    return TransferSet.open(materialise(Storage(storage), fingerprint, Path(cache) / "transfer_sets"))
+
+
+def write_predictions(storage: Storage, number: int, data: TransferSet, dev: Predictions) -> None:
+    """One row a dev utterance: uid, label, logits [C]."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"uid": data.uid[dev.index].tolist(), "label": dev.labels, "logits": list(dev.logits)})
+    with TemporaryDirectory(prefix="orch-trial-") as folder:
+        pq.write_table(table, Path(folder) / "dev.parquet", compression="zstd")
+        storage.upload(Path(folder) / "dev.parquet", predictions_key(number))
+
+
+def _value(metric: str, run: RunSpec, data: TransferSet, result: TrainResult) -> float:
+    if metric in METRICS:
+        return result.curves[result.best_epoch - 1][f"dev/{metric}"]
+    if metric == "parameters":
+        return float(result.parameters)
+    from trainables.evaluation import latency
+    from trainables.run import load_student
+
+    return latency(load_student(run, data, result.student_state), data).p50_ms
