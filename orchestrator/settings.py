@@ -114,7 +114,7 @@ def load(flags: Mapping[str, Any] | None = None) -> Settings:
     """The settings in force; flags that are None count as not given. Raises SettingsError naming the culprit."""
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     origins = {**_file_origins(), **_environment_origins()}
-    origins |= {path: f"--{path.replace('_', '-').replace('.', '-')}" for path, _ in _leaves(given)}
+    origins |= {path: _flag(path) for path, _ in _leaves(given)}
     try:
         settings = Settings(**given)
     except ValidationError as error:
@@ -148,6 +148,10 @@ def default_scale(settings: Settings) -> tuple[Literal["laptop", "full"], str]:
     if Path("/dev/nvidia0").exists():
         return "full", "there is a GPU"
     return "laptop", "no cluster and no GPU; --scale full for the whole search"
+
+
+def _flag(path: str) -> str:
+    return "--root" if path.startswith("corpora.") else f"--{path.replace('_', '-')}"
 
 
 def _file_origins() -> dict[str, str]:

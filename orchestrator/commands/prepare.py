@@ -1,1 +1,70 @@
-def prepare() -> None: ...
+"""`orch prepare`: the importer alone, and what it found."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from orchestrator.commands.options import STORAGE
+
+if TYPE_CHECKING:
+    from trainables.spec import CorpusSpec
+
+
+def prepare(
+    corpus: Annotated[Literal["meld", "standin"], typer.Argument(help="Which corpus.")],
+    *,
+    root: Annotated[str | None, typer.Option(metavar="DIR", help="Where the corpus lies.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 unless every row is ok and every count official.")
+    ] = False,
+    modalities: Annotated[
+        str | None, typer.Option(metavar="LIST", help="audio,text or text: without audio no media is read.")
+    ] = None,
+    storage: STORAGE = None,
+) -> None:
+    """Read a corpus into validated rows, and count them against the official ones."""
+    from orchestrator.display.choose import console, is_terminal
+    from orchestrator.display.corpus import corpus_view
+    from orchestrator.display.progress import counting
+    from orchestrator.errors import SettingsError
+    from orchestrator.settings import load
+    from trainables.prepare import prepare as run
+    from trainables.prepare import problem_table
+    from trainables.storage import Storage
+
+    if root is not None and corpus == "standin":
+        raise SettingsError("--root: the stand-in corpus is made by rule and lies nowhere; leave --root out")
+    settings = load({"storage": storage, "corpora": {corpus: root} if root is not None else None})
+    folder = settings.corpus_root(corpus)
+    if folder is None and corpus != "standin":
+        raise SettingsError(
+            f"{corpus} has no root: give --root DIR, or set ORCH_CORPORA__{corpus.upper()}, "
+            f"or corpora.{corpus} in orch.toml"
+        )
+    store = Storage(settings.storage)
+    with counting(f"prepare {corpus}", sys.stderr, live=is_terminal(sys.stderr)) as progress:
+        record = run(store, corpus_spec(corpus, modalities), folder, len(os.sched_getaffinity(0)), progress)
+    found = problem_table(record)
+    console(sys.stdout).print(corpus_view(found, store.url(f"corpora/{record.fingerprint}")))
+    if strict and not found.complete:
+        raise typer.Exit(1)
+
+
+def corpus_spec(corpus: str, modalities: str | None) -> CorpusSpec:
+    """The spec of a corpus at its defaults, with the modalities of a comma-separated list."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from orchestrator.errors import SettingsError
+    from trainables.spec import CorpusSpec
+
+    data: dict[str, object] = {"type": corpus}
+    if modalities is not None:
+        data["modalities"] = [name.strip() for name in modalities.split(",")]
+    try:
+        return TypeAdapter[CorpusSpec](CorpusSpec).validate_python(data)
+    except ValidationError as error:
+        raise SettingsError(f"--modalities {modalities!r}: give audio,text or text") from error

@@ -1,0 +1,51 @@
+"""What an importer found, for a reader: counts against the official ones, and every row that is not `ok`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from trainables.importers.base import Problem
+    from trainables.prepare import PrepareSummary
+
+
+def corpus_view(found: PrepareSummary, place: str) -> RenderableType:
+    parts: list[RenderableType] = []
+    if found.problems:
+        parts += [Text("Rows that are not ok", style="bold"), rows(found.problems), Text()]
+    if found.remarks:
+        parts += [Text("Rows with a remark", style="bold"), rows(found.remarks), Text()]
+    if found.extra_clips:
+        told = ", ".join(found.extra_clips)
+        parts += [Text(f"{len(found.extra_clips)} clips without a row, left out: {told}"), Text()]
+    if found.statuses:
+        parts.append(Text("by status: " + ", ".join(f"{name} {count}" for name, count in found.statuses.items())))
+    parts += [counts(found), Text(f"corpus  {place}")]
+    return Group(*parts)
+
+
+def counts(found: PrepareSummary) -> Table:
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
+    table.add_column("split")
+    for heading in ("rows", "official", "not ok"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for split in found.counts:
+        official = "–" if split.expected is None else str(split.expected)
+        fits = "" if split.expected in (None, split.rows) else f"{split.rows - (split.expected or 0):+d}"
+        table.add_row(split.split, str(split.rows), official, str(split.faulty), fits)
+    return table
+
+
+def rows(problems: Sequence[Problem]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for overflow in (True, True, False):
+        table.add_column(no_wrap=overflow, overflow="fold")
+    for problem in problems:
+        table.add_row(problem.uid, problem.status, Text(problem.reason))
+    return table

@@ -1,0 +1,132 @@
+"""What lies outside: storage, MLflow, the cluster, the GPU, corpora, and the synthesiser of the stand-in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from importlib.util import find_spec
+from pathlib import Path
+from typing import get_args
+from urllib.parse import urlsplit
+
+from orchestrator.doctor.finding import Finding, brief, hidden
+from orchestrator.doctor.packages import installed
+from orchestrator.errors import SettingsError
+from orchestrator.settings import CORPORA, Settings
+from trainables.errors import OrchError
+
+REACH_SECONDS = 3.0
+NVIDIA = Path("/dev/nvidia0")
+
+
+def strangers(settings: Settings) -> list[Finding]:
+    """Variables that look like ours and are none: mostly slips of the pen."""
+    known = {f"ORCH_{name.upper()}" for name in Settings.model_fields}
+    known |= {f"ORCH_CORPORA__{name.upper()}" for name in CORPORA}
+    unknown = sorted(name for name in os.environ if name.upper().startswith("ORCH_") and name.upper() not in known)
+    return [Finding("environment", "warn", f"{name} is no setting of ours", f"unset {name}") for name in unknown]
+
+
+def storage(settings: Settings) -> list[Finding]:
+    from trainables.storage import Storage
+
+    began, root, key = time.monotonic(), Storage(settings.storage), f"doctor-{uuid.uuid4().hex[:8]}"
+    folder = settings.storage_folder
+    new = folder is not None and not folder.exists()
+    place, text = hidden(root.root), uuid.uuid4().hex
+    try:
+        root.write_text(key, text)
+        if root.read_text(key) != text:
+            raise SettingsError("what was read is not what was written")
+        root.remove(key)
+    except Exception as error:  # any file system may raise anything
+        mend = "set ORCH_STORAGE to a folder or URL that can be written; for S3 see AWS_* in the environment"
+        return [Finding("storage", "fail", f"{place}: {brief(error)}", mend)]
+    finally:
+        if new and folder is not None and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    milliseconds = (time.monotonic() - began) * 1000
+    return [Finding("storage", "ok", f"{place}: written and read in {milliseconds:.0f} ms")]
+
+
+def mlflow(settings: Settings) -> list[Finding]:
+    from orchestrator.tracking import ping
+
+    try:
+        return [Finding("mlflow", "ok", ping(settings.mlflow_tracking_uri))]
+    except OrchError as error:
+        return [Finding("mlflow", "fail", brief(error), "a sweep goes on without it and sends everything later")]
+
+
+def ray(settings: Settings) -> list[Finding]:
+    address = settings.ray_address
+    if not address:
+        return [Finding("ray", "ok", f"no cluster configured: a local one on {len(os.sched_getaffinity(0))} cores")]
+    if address in ("auto", "local"):
+        return [Finding("ray", "ok", f"RAY_ADDRESS is {address}: Ray looks for it itself")]
+    parts = urlsplit(address if "://" in address else f"ray-gcs://{address}")
+    try:
+        port = parts.port or (10001 if parts.scheme == "ray" else 6379)
+        with socket.create_connection((parts.hostname or "", port), timeout=REACH_SECONDS):
+            return [Finding("ray", "ok", f"{address} answers")]
+    except (OSError, ValueError) as error:
+        mend = "start it (ray start --head), mend RAY_ADDRESS, or unset it for a local cluster"
+        return [Finding("ray", "fail", f"{address}: {brief(error)}", mend)]
+
+
+def gpu(settings: Settings) -> list[Finding]:
+    if not NVIDIA.exists():
+        return [Finding("gpu", "ok", "none; everything runs on the CPU")]
+    told = _nvidia() or "there is one, and nvidia-smi says nothing of it"
+    torch = installed("torch") or ""
+    if torch.endswith("+cpu"):
+        return [Finding("gpu", "warn", f"{told}; torch {torch} cannot use it", "pip install torch of a CUDA build")]
+    return [Finding("gpu", "ok", told)]
+
+
+def _nvidia() -> str:
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return ""
+    query = [command, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return "; ".join(line.strip() for line in found.splitlines())
+
+
+def corpora(settings: Settings) -> list[Finding]:
+    from trainables.importers import IMPORTERS
+    from trainables.spec import CorpusSpec
+
+    specs = {spec.model_fields["type"].default: spec for spec in get_args(get_args(CorpusSpec)[0])}
+    found = []
+    for name in CORPORA:
+        variable = f"ORCH_CORPORA__{name.upper()}"
+        try:
+            root = settings.corpus_root(name)
+            if root is None:
+                told = "no root: sweeps run on the stand-in, whose scores are not this corpus's"
+                found.append(
+                    Finding(f"corpus {name}", "warn", told, f"set {variable}, or corpora.{name} in orch.toml")
+                )
+                continue
+            IMPORTERS[name].source_digest(specs[name](), root)
+            found.append(Finding(f"corpus {name}", "ok", f"{root} (from {settings.origin(f'corpora.{name}')})"))
+        except OrchError as error:
+            mend = f"mend the folder or {variable}; orch prepare {name} tells more"
+            found.append(Finding(f"corpus {name}", "fail", brief(error), mend))
+    return found
+
+
+def speech(settings: Settings) -> list[Finding]:
+    if find_spec("espeakng_loader") is not None:
+        return [Finding("stand-in", "ok", f"eSpeak NG is there (espeakng-loader {installed('espeakng-loader')})")]
+    needed = not settings.corpora
+    told = "espeakng-loader is not installed, so the stand-in corpus cannot be made"
+    return [Finding("stand-in", "fail" if needed else "warn", told, "pip install 'orch[standin]'")]
