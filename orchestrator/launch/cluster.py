@@ -31,6 +31,7 @@ DRIVERS = 1024
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
@@ -107,7 +108,11 @@ def connected(address: str | None, *, cpus: int | None, dashboard: bool = False)
     """
     import ray
 
-    with _environment(), _terminable(), tempfile.TemporaryDirectory(prefix="orch-ray-", ignore_cleanup_errors=True) as temp:
+    with (
+        _environment(),
+        _terminable(),
+        tempfile.TemporaryDirectory(prefix="orch-ray-", ignore_cleanup_errors=True) as temp,
+    ):
         try:
             _init(address, cpus, dashboard, temp)
             yield current()
@@ -190,6 +195,12 @@ def first_line(error: BaseException) -> str:
     return text or type(error).__name__
 
 
+def last_line(error: BaseException) -> str:
+    """The last line, which names the error where the text is a traceback that Ray passed on."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
 def _fits(node: Node, need: WorkerResources) -> int:
     by_cpu = int(node.cpus / need.cpus + 1e-9)
     return min(by_cpu, int(node.gpus / need.gpus + 1e-9)) if need.gpus else by_cpu
@@ -199,5 +210,4 @@ def _size(node: Node) -> tuple[float, float]:
     return node.gpus, node.cpus
 
 
-__all__ = ["DRIVER_RESOURCE", "Cluster", "Node", "concurrency", "connected", "current", "first_line"]
-
+__all__ = ["DRIVER_RESOURCE", "Cluster", "Node", "concurrency", "connected", "current", "first_line", "last_line"]

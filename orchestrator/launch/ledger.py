@@ -69,7 +69,9 @@ class Ledger:
         if time.monotonic() - self._written.get(number, 0.0) >= WRITE_SECONDS:
             self._write(record)
 
-    def finish(self, number: int, state: TrialState, reason: str = "", values: dict[str, float] | None = None) -> None:
+    def finish(
+        self, number: int, state: TrialState, reason: str = "", values: dict[str, float] | None = None
+    ) -> None:
         """End a trial. Without `values` (a stopped one) those of its best epoch are taken from its reports."""
         record = self.records[number]
         if record.finished:

@@ -2,12 +2,14 @@
 
 A checkpoint is one object, `<prefix>/state.tar`, so that a reader sees all of it or none. It carries the epochs
 told so far, and they are told again after a restart: what the driver had not yet written down is not lost.
+A metric that is not finite is left out of its epoch: JSON has no word for it.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import math
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -53,9 +55,11 @@ class StoredReporter:
     tell: Tell
     checkpoints: Checkpoints
     history: list[Report] = field(default_factory=list)
+    _restored: bool = False
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        report = Report(epoch=epoch, metrics=dict(metrics))
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        report = Report(epoch=epoch, metrics=finite)
         untold = self.history if self._restored else []
         self._restored = False
         self.history = [*self.history, report]
@@ -78,8 +82,6 @@ class StoredReporter:
         path.unlink()
         self._restored = True
         return True
-
-    _restored: bool = False
 
 
 def silent(reports: list[Report]) -> None:

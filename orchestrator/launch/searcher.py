@@ -47,7 +47,10 @@ def suggestion(spec: ExperimentSpec, records: Sequence[TrialRecord], number: int
 
 
 def study_of(
-    search: SearchSpec, records: Sequence[TrialRecord], metric: str, sampler: optuna.samplers.BaseSampler | None = None
+    search: SearchSpec,
+    records: Sequence[TrialRecord],
+    metric: str,
+    sampler: optuna.samplers.BaseSampler | None = None,
 ) -> optuna.Study:
     """An Optuna study of every trial but the control, by number, whatever the order they ended in."""
     _quiet()
@@ -132,10 +135,11 @@ def define(space: Space, run: RunSpec) -> Any:
     return suggest
 
 
-class JournalSearch(OptunaSearch):
+class JournalSearch(OptunaSearch):  # type: ignore[misc]
     """Hands Tune the trials that are left over, then new ones up to `total`, at most `concurrency` at a time."""
 
     def __init__(self, ledger: Ledger, spec: ExperimentSpec, total: int, concurrency: int) -> None:
+        _quiet()
         objectives = spec.search.objectives
         names, modes = [o.metric for o in objectives], [o.direction for o in objectives]
         super().__init__(space=define(spec.search.space, spec.run), metric=names, mode=modes)
@@ -161,7 +165,9 @@ class JournalSearch(OptunaSearch):
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Nothing to keep: the ledger has it."""
 
-    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
+    ) -> None:
         self._live.pop(trial_id, None)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:

@@ -16,7 +16,7 @@ from orchestrator.errors import Interrupted, StageError
 from orchestrator.events import Observer, TrialRecord
 from orchestrator.experiment import ExperimentSpec
 from orchestrator.journal import Journal
-from orchestrator.launch.cluster import Cluster, concurrency, current, first_line
+from orchestrator.launch.cluster import Cluster, concurrency, current, last_line
 from orchestrator.launch.ledger import Ledger
 from orchestrator.launch.trial import TrialJob, Work, student_work
 from trainables.storage import Storage
@@ -68,9 +68,7 @@ def run_sweep(plan: SweepPlan, observer: Observer, *, work: Work = student_work)
     return ledger.ordered()
 
 
-def _tune(
-    plan: SweepPlan, ledger: Ledger, job: TrialJob, cluster: Cluster, parallel: int, work: Work
-) -> None:
+def _tune(plan: SweepPlan, ledger: Ledger, job: TrialJob, cluster: Cluster, parallel: int, work: Work) -> None:
     """Run what is left under Tune; leaves every trial finished, or queued and Interrupted raised."""
     from ray import tune
 
@@ -81,7 +79,11 @@ def _tune(
     search = JournalSearch(ledger, plan.spec, plan.trials, parallel)
     if not search.remaining:
         return
-    with TemporaryDirectory(prefix="orch-tune-", ignore_cleanup_errors=True) as folder, _stopper() as stopper, _quiet():
+    with (
+        TemporaryDirectory(prefix="orch-tune-", ignore_cleanup_errors=True) as folder,
+        _stopper() as stopper,
+        _quiet(),
+    ):
         tuner = tune.Tuner(
             _trainable(job, cluster, work),
             param_space={"job": job.model_dump(mode="json")},
@@ -105,7 +107,7 @@ def _tune(
         try:
             tuner.fit()
         except Exception as error:
-            raise StageError(f"the sweep ended early: {first_line(error)}") from error
+            raise StageError(f"the sweep ended early: {last_line(error)}") from error
         finally:
             ledger.interrupt()
     if stopper.stopped:

@@ -6,6 +6,7 @@ a trial becomes its outcome with a reason in one line; only the loss of the proc
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from functools import lru_cache
@@ -87,15 +88,19 @@ def outcome_of_trial(job: TrialJob, config: dict[str, Any], reporter: Reporter, 
     """Do the work; an error is an outcome. (A stop by the scheduler is a SystemExit in `report`, and passes.)"""
     try:
         run = with_values(job.run, {**config["params"], **config["overrides"]})
-        return Outcome(state="completed", values=work(job, run, int(config["number"]), reporter))
+        values = work(job, run, int(config["number"]), reporter)
     except Exception as error:
         return Outcome(state="failed", reason=reason_of(error))
+    wrong = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+    return Outcome(state="failed", reason="; ".join(wrong)) if wrong else Outcome(state="completed", values=values)
 
 
 def reason_of(error: BaseException) -> str:
     """One line: our own errors speak for themselves, others are named."""
     text = first_line(error)
-    return text if isinstance(error, OrchError) or text == type(error).__name__ else f"{type(error).__name__}: {text}"
+    return (
+        text if isinstance(error, OrchError) or text == type(error).__name__ else f"{type(error).__name__}: {text}"
+    )
 
 
 def student_work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -> dict[str, float]:
