@@ -23,8 +23,8 @@ def is_terminal(stream: TextIO) -> bool:
 def console(stream: TextIO) -> Console:
     """A console that writes control codes to terminals only; NO_COLOR takes the colours away there, too."""
     if is_terminal(stream):
-        return Console(file=stream, force_terminal=True, highlight=False)
-    return Console(file=stream, force_terminal=False, color_system=None, highlight=False, soft_wrap=False)
+        return Console(file=stream, force_terminal=True, highlight=False, markup=False)
+    return Console(file=stream, force_terminal=False, color_system=None, highlight=False, markup=False)
 
 
 def display(spec: BoardSpec, stream: TextIO, *, plain: bool = False) -> LiveDisplay | PlainDisplay:

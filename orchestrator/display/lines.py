@@ -45,6 +45,15 @@ def shown_trials(board: Board, best: TrialRecord | None) -> list[TrialRecord]:
     return [chosen[number] for number in sorted(chosen)]
 
 
+def varying(trials: list[TrialRecord]) -> list[str]:
+    """The searched paths whose values are not the same in all of these trials."""
+    seen: dict[str, set[str]] = {}
+    for trial in trials:
+        for path, value in trial.params.items():
+            seen.setdefault(path, set()).add(repr(value))
+    return [path for path, values in seen.items() if len(values) > 1] or list(seen)
+
+
 def spread(row: ModelRow) -> str:
     """`0.612 ± 0.008`, or the score alone with one seed."""
     return words.score(row.score) if row.sd is None else f"{words.score(row.score)} ± {words.score(row.sd)}"

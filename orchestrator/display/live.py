@@ -12,7 +12,7 @@ from rich.text import Text
 
 from orchestrator.display import words
 from orchestrator.display.board import Board, BoardSpec, StageView
-from orchestrator.display.lines import ROWS, shown_trials, spread, stage_words
+from orchestrator.display.lines import ROWS, shown_trials, spread, stage_words, varying
 from orchestrator.events import STAGES, Observers, TrialRecord
 
 _STYLES = {"running": "cyan", "completed": "green", "pruned": "yellow", "failed": "red", "queued": "dim"}
@@ -91,13 +91,13 @@ class LiveDisplay(Observers):
         table.add_column("parameters, or why it failed", ratio=1, no_wrap=True, overflow="ellipsis")
         best = self.board.best()
         shown = shown_trials(self.board, best)
-        names = words.short_names(sorted({path for trial in shown for path in trial.params}))
+        names = words.short_names(varying(shown))
         for trial in shown:
             score = Text(words.score(self.board.score(trial)), style="bold" if trial is best else "")
             number = f"{'*' if trial is best else ''}{trial.number}"
             told = trial.reason if trial.state == "failed" else _told(trial, names)
             state = Text(trial.state, style=_STYLES[trial.state])
-            table.add_row(number, state, str(trial.epochs or ""), score, told)
+            table.add_row(number, state, str(trial.epochs or ""), score, Text(told))
         return table
 
     def _models(self) -> Table:
@@ -105,10 +105,11 @@ class LiveDisplay(Observers):
         table.add_column("confirmed", ratio=1, no_wrap=True, overflow="ellipsis")
         table.add_column("test score", justify="right", no_wrap=True)
         for row in self.board.models[-ROWS:]:
-            table.add_row(row.name, spread(row))
+            table.add_row(Text(row.name), spread(row))
         return table
 
 
 def _told(trial: TrialRecord, names: dict[str, str]) -> str:
     role = "" if trial.role == "search" else f"[{trial.role}] "
-    return role + words.params({**trial.overrides, **trial.params}, names)
+    differing = {path: value for path, value in trial.params.items() if path in names}
+    return role + words.params({**trial.overrides, **differing}, names)

@@ -33,17 +33,17 @@ def summary_view(summary: Summary, ui_command: str = "orch ui") -> RenderableTyp
 
 
 def leaderboard(rows: list[ModelRow]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("model", overflow="fold")
     table.add_column("role", no_wrap=True)
     for heading in ("score", "95 % interval", "size", "latency", "seeds"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        latency = "" if row.latency_ms is None else f"{row.latency_ms:.3g} ms"
+        latency = "" if row.latency_ms is None else f"{row.latency_ms:.2f} ms"
         style = "bold" if row.role == "best" else ""
         size = words.count(row.parameters)
         cells = (row.name, row.role, spread(row), interval(row.interval), size, latency, str(len(row.seeds)))
-        table.add_row(*cells, style=style)
+        table.add_row(*map(Text, cells), style=style)
     return table
 
 
@@ -51,7 +51,9 @@ def gains(summary: Summary) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for gain in summary.gains:
         clear = "" if gain.interval.low <= 0 <= gain.interval.high else "clear of 0"
-        table.add_row(f"over {gain.over}", f"{gain.difference:+.3f}", interval(gain.interval, signed=True), clear)
+        table.add_row(
+            Text(f"over {gain.over}"), f"{gain.difference:+.3f}", Text(interval(gain.interval, signed=True)), clear
+        )
     return table
 
 
@@ -65,7 +67,7 @@ def paths(summary: Summary, ui_command: str) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, place in summary.paths.items():
-        table.add_row(name, place)
+        table.add_row(name, Text(place))
     table.add_row("to look", f"{ui_command}   (starts the MLflow UI on this store)")
     return table
 
