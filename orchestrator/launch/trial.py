@@ -7,7 +7,6 @@ a trial becomes its outcome with a reason in one line; only the loss of the proc
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -106,6 +105,7 @@ def reason_of(error: BaseException) -> str:
 def student_work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -> dict[str, float]:
     """Train the student on the transfer set of this node."""
     from trainables.run import train
+    from trainables.world import World
 
     data = transfer_set(job.storage, job.transfer_set, job.cache)
     result = train(
@@ -116,7 +116,7 @@ def student_work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -
         threads=job.threads,
         checkpoint_every_seconds=job.checkpoint_seconds,
     )
-    if int(os.environ.get("RANK", "0")) == 0:
+    if World.current().rank == 0:
         write_predictions(job.sweep_storage, number, data, result.dev)
     return {objective.metric: _value(objective.metric, run, data, result) for objective in job.objectives}
 

@@ -63,7 +63,9 @@ def formula_work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -
         two = getattr(run.method, "phases", "") == "two_phase" and epoch == 1
         reporter.report(epoch, {"dev/weighted_f1": value, "loss": 1 / epoch, "phase": 0.0 if two else 1.0})
         _save(reporter, epoch)
-    return {o.metric: float(run.student.dropout * 10) if o.metric == "parameters" else value for o in job.objectives}
+    return {
+        o.metric: float(run.student.dropout * 10) if o.metric == "parameters" else value for o in job.objectives
+    }
 
 
 def _fail(fault: str, folder: Path, number: int) -> None:

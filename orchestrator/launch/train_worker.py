@@ -1,0 +1,51 @@
+"""One trial of several workers: the Tune function only waits, a Ray Train group does the work.
+
+The first worker tells each epoch and the outcome; the Tune function passes them on, so that Tune sees a trial of
+several workers as it sees one of one. When the scheduler stops the trial, its process ends, and the group with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.events import Report
+from orchestrator.launch.cluster import first_line
+from orchestrator.launch.group import Message, Tell, run_group
+from orchestrator.launch.messages import Outcome, outcome_message, reports_message
+from orchestrator.launch.reporters import StoredReporter, silent
+from orchestrator.launch.trial import TrialJob, Work, outcome_of_trial
+
+
+def run_trial_group(config: dict[str, Any], work: Work) -> None:
+    """The Tune function for trials of several workers. `config` holds job, number, params, overrides."""
+    from ray import tune
+
+    job = TrialJob.model_validate(config["job"])
+    ended: list[Outcome] = []
+
+    def pass_on(message: Message) -> None:
+        if "outcome" in message:
+            ended.append(Outcome.model_validate(message["outcome"]))
+        else:
+            tune.report(reports_message([Report.model_validate(report) for report in message["reports"]]))
+
+    try:
+        run_group(trial_worker, {"config": config, "work": work}, job.resources, pass_on)
+    except Exception as error:
+        ended.append(Outcome(state="failed", reason=first_line(error)))
+    tune.report(
+        outcome_message(ended[-1] if ended else Outcome(state="failed", reason="its workers ended silently"))
+    )
+
+
+def trial_worker(task: dict[str, Any], rank: int, tell: Tell) -> None:
+    """What every worker of the group runs; all train, the first one tells."""
+    config = task["config"]
+    job = TrialJob.model_validate(config["job"])
+
+    def told(reports: list[Report]) -> None:
+        tell({"reports": [report.model_dump() for report in reports]})
+
+    reporter = StoredReporter(told if rank == 0 else silent, job.checkpoints(int(config["number"])))
+    outcome = outcome_of_trial(job, config, reporter, task["work"])
+    tell({"outcome": outcome.model_dump()})
