@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,8 +70,10 @@ def prepare(storage: Storage, spec: CorpusSpec, root: Path | None, workers: int,
     found = read_record(storage, prefix(identity))
     if found:
         return found
-    with tempfile.TemporaryDirectory(prefix="orch-prepare-") as name:
-        folder = Path(name)
+    with _workplace(identity) as folder:
+        found = read_record(storage, prefix(identity))
+        if found:  # made while this process waited for its turn
+            return found
         prepared = IMPORTERS[spec.type].prepare(spec, root, folder, workers, progress)
         info = _info(spec, prepared)
         _check(folder, prepared, info["labels"])
@@ -99,6 +105,20 @@ def problem_table(record: Record) -> PrepareSummary:
     )
 
 
+@contextmanager
+def _workplace(identity: str) -> Iterator[Path]:
+    """A local folder for this corpus, for one process at a time; what a killed one left there is removed."""
+    folder = Path(tempfile.gettempdir()) / f"orch-prepare-{os.getuid()}-{identity}"
+    with folder.with_suffix(".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _info(spec: CorpusSpec, prepared: Prepared) -> dict[str, Any]:
     importer = IMPORTERS[spec.type]
     return {
@@ -128,7 +148,7 @@ def _check(folder: Path, prepared: Prepared, labels: list[str]) -> None:
 def _publish(storage: Storage, folder: Path, record: Record) -> Record:
     place = prefix(record.fingerprint)
     found = read_record(storage, place)
-    if found:  # another process was quicker, with the same bytes
+    if found:  # another machine was quicker, with the same bytes
         return found
     storage.remove(place)  # shards of a writer that died; a reader lists the folder
     return publish(storage, place, folder, record)

@@ -68,10 +68,14 @@ def _judge(stream: _Stream, min_seconds: float, max_seconds: float) -> ClipAudio
     if stream.whole and raw < LEAST_DECODED * stated and stated - raw > SHORTEST_SECONDS:
         reason = f"only {raw:.2f} s of {stated:.2f} s could be decoded"
         return ClipAudio(None, 0.0, raw, "decode_error", reason)
+    if not stream.mono.size and stream.bad_packets:
+        return ClipAudio(None, 0.0, 0.0, "decode_error", "no packet could be decoded")
     if not stream.mono.size:
         return ClipAudio(None, 0.0, 0.0, "no_audio", "the audio stream holds no samples")
     status: Status = "ok"
     remarks = [stream.remark] if stream.remark else []
+    if stream.whole and stated - raw > max(SHORTEST_SECONDS, 0.1 * stated):
+        remarks.append(f"{raw:.2f} s of {stated:.2f} s could be decoded")
     if raw < SHORTEST_SECONDS:
         status = "too_short"
         remarks.insert(0, f"{raw:.3f} s decoded; padded with silence to {min_seconds:g} s")
@@ -101,7 +105,7 @@ def _decode(path: Path, max_seconds: float) -> _Stream | None:
         for packet in container.demux(source):
             try:
                 frames = packet.decode()
-            except av.error.InvalidDataError:
+            except av.error.FFmpegError:  # of many numbers, some of them another error's
                 bad += 1
                 continue
             for frame in frames:

@@ -144,7 +144,9 @@ def _assign_clips(root: Path, found: _Found, csvs: Mapping[str, Path]) -> dict[s
             homeless.append(folder)
             continue
         for match, entry in sorted(entries, key=lambda item: _PREFERENCE.index(item[0][3])):
-            _keep(clips[split], (int(match[1]), int(match[2])), Clip(Path(entry.path), entry.stat().st_size))
+            if entry.is_file():  # a link to nothing is an absent clip
+                clip = Clip(Path(entry.path), entry.stat().st_size)
+                _keep(clips[split], (int(match[1]), int(match[2])), clip)
     empty = [split for split in SPLITS if not clips[split]]
     if empty and homeless:
         raise CorpusError(

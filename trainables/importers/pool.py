@@ -8,6 +8,9 @@ At most `MAX_WORKERS` however many cores there are: more would cost memory and h
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -17,7 +20,7 @@ from typing import Generic, TypeVar
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
 
-MAX_WORKERS = 16
+MAX_WORKERS = 12
 AHEAD = 4
 """Jobs per worker that are given out before the oldest result is taken: all that is ever held."""
 _PRELOAD = ["trainables.importers.pool", "trainables.importers.media", "av", "numpy", "soundfile"]
@@ -104,4 +107,17 @@ def _executor(workers: int) -> ProcessPoolExecutor:
         context.set_forkserver_preload(_PRELOAD)
     else:
         context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start)
+
+
+def _start() -> None:
+    """In a worker: leave Ctrl-C to the driver, and end with it even when it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_driver, daemon=True).start()
+
+
+def _end_with_driver() -> None:
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        driver.join()
+        os._exit(1)

@@ -1,0 +1,125 @@
+"""What every importer keeps to, whichever corpus it reads."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from tests.helpers.meld_trees import row, write_tree
+from trainables.corpus import SAMPLE_RATE, SPLITS, USABLE_AUDIO, read_table, schema, text_hash
+from trainables.importers import IMPORTERS
+from trainables.prepare import corpus_fingerprint, prepare, problem_table
+from trainables.spec import CorpusSpec, MeldSpec, StandInSpec
+from trainables.storage import Storage
+
+ROWS = {
+    "train": [row(0, 0), row(0, 1, Emotion="joy"), row(12, 0), row(2, 0)],
+    "dev": [row(0, 0, Season="2"), row(0, 1, Season="2")],
+    "test": [row(0, 0, Season="3"), row(0, 1, Season="3", StartTime="00:00:03,000", EndTime="00:00:03,000")],
+}
+
+
+@dataclass(frozen=True)
+class Example:
+    spec: CorpusSpec
+    other: CorpusSpec
+    """One that must have another fingerprint."""
+    root: Path | None
+
+
+def meld(folder: Path) -> Example:
+    """One faultless clip a row but for one absent and one corrupt."""
+    root = write_tree(folder, ROWS)
+    (root / "train_splits" / "dia0_utt1.mp4").unlink()
+    (root / "output_repeated_splits_test" / "dia0_utt0.mp4").write_bytes(b"no clip")
+    return Example(MeldSpec(), MeldSpec(max_seconds=5), root)
+
+
+def standin(folder: Path) -> Example:
+    pytest.importorskip("espeakng_loader", reason="the stand-in's speech needs the extra 'standin'")
+    return Example(StandInSpec(utterances=60), StandInSpec(utterances=60, seed=1), None)
+
+
+EXAMPLES = {"meld": meld, "standin": standin}
+
+
+def ignore(done: int, total: int) -> None:
+    assert 0 <= done <= total
+
+
+def test_every_importer_has_an_example() -> None:
+    assert EXAMPLES.keys() == IMPORTERS.keys()
+
+
+@pytest.fixture(params=sorted(IMPORTERS))
+def example(request: pytest.FixtureRequest, tmp_path: Path) -> Example:
+    return EXAMPLES[request.param](tmp_path / "raw")
+
+
+def test_rows_keep_the_corpuss_rules(example: Example, tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path / "store"))
+    record = prepare(storage, example.spec, example.root, 1, ignore)
+    table = read_table(storage, record.fingerprint)
+    assert table.schema.equals(schema())
+    rows = table.to_pylist()
+    assert len({r["uid"] for r in rows}) == len(rows)
+    assert {s: sum(r["split"] == s for r in rows) for s in SPLITS} == record.rows
+    numbers = [(SPLITS.index(r["split"]), *map(int, re.findall(r"\d+", r["uid"]))) for r in rows]
+    assert numbers == sorted(numbers)
+    for r in rows:
+        assert r["text_hash"] == text_hash(r["text"])
+        assert r["uid"].startswith(r["dialogue"] + "-")
+        assert r["speaker"]
+        assert r["label"] in record.info["labels"]
+        assert (r["audio"] is not None) == (r["status"] in USABLE_AUDIO)
+        assert bool(r["reason"]) >= (r["status"] != "ok")
+        if r["audio"] is not None:
+            sound = soundfile.info(io.BytesIO(r["audio"]))
+            assert (sound.format, sound.samplerate, sound.channels) == ("FLAC", SAMPLE_RATE, 1)
+            assert sound.frames == round(r["seconds"] * SAMPLE_RATE)
+            assert example.spec.min_seconds <= r["seconds"] + 1e-4 <= example.spec.max_seconds + 2e-4
+        else:
+            assert r["seconds"] == 0
+    shown = {p.uid: p.status for p in problem_table(record).problems}
+    assert shown == {r["uid"]: r["status"] for r in rows if r["status"] != "ok"}
+
+
+def test_the_bytes_do_not_depend_on_the_workers(example: Example, tmp_path: Path) -> None:
+    records = [
+        prepare(Storage(str(tmp_path / f"store-{workers}")), example.spec, example.root, workers, ignore)
+        for workers in (1, 2)
+    ]
+    assert records[0].files == records[1].files
+    assert records[0].info == records[1].info
+
+
+def test_the_fingerprint_is_of_the_spec_and_the_source(example: Example) -> None:
+    first = corpus_fingerprint(example.spec, example.root)
+    assert first == corpus_fingerprint(example.spec, example.root)
+    assert first != corpus_fingerprint(example.other, example.root)
+    text = example.spec.model_copy(update={"modalities": ("text",)})
+    assert first != corpus_fingerprint(text, example.root)
+
+
+def test_text_alone_has_the_same_rows_without_audio(example: Example, tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path / "store"))
+    both, text = (
+        read_table(storage, prepare(storage, spec, example.root, 1, ignore).fingerprint)
+        for spec in (example.spec, example.spec.model_copy(update={"modalities": ("text",)}))
+    )
+    columns = ["uid", "split", "dialogue", "turn", "speaker", "label", "text"]
+    assert text.select(columns).equals(both.select(columns))
+    assert text["audio"].null_count == text.num_rows
+    assert set(text["status"].to_pylist()) <= {"ok", "duplicate"}
+
+
+def test_labels_and_counts_are_stated(example: Example) -> None:
+    importer = IMPORTERS[example.spec.type]
+    assert len(set(importer.labels)) == len(importer.labels) >= 2
+    assert importer.expected == {} or set(importer.expected) == set(SPLITS)
+    assert importer.stand_in == (example.root is None)
