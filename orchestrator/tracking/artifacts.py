@@ -34,8 +34,8 @@ def log_student(client: Any, experiment_id: str, run_id: str, folder: Path, even
     """Log the student that `trainables.evaluation.export` left in `folder` as an MLflow model; returns its id.
 
     event: `name` of the model and whether it is of the `stand_in`. A model of that name with the same
-    weights, made by the same run, is left as it is. It loads with `mlflow.pyfunc.load_model`: weights and description lie in
-    it as safetensors and JSON, its code as files, and nothing is pickled.
+    weights, made by the same run, is left as it is. It loads with `mlflow.pyfunc.load_model`:
+    weights and description lie in it as safetensors and JSON, its code as files, and nothing is pickled.
     """
     from mlflow.entities import LoggedModelOutput
 

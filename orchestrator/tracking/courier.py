@@ -14,6 +14,8 @@ from orchestrator.tracking.spool import Segment, abandoned, store_key
 from orchestrator.tracking.writer import Writer
 
 Level = Literal["info", "warning"]
+_BATCH = 1000
+"""Most events applied before the cursor moves."""
 
 
 class Courier(threading.Thread):
@@ -33,7 +35,7 @@ class Courier(threading.Thread):
         self._uri, self._segment, self._sweep, self._alive = uri, segment, sweep, alive
         self._every, self._retry = every, retry
         self._hurry, self._deadline = threading.Event(), float("inf")
-        self._away = False
+        self._away, self._batch = False, _BATCH
         self._said: set[str] = set()
         self._messages: queue.SimpleQueue[tuple[str, Level]] = queue.SimpleQueue()
         self.busy_seconds = 0.0
@@ -102,11 +104,12 @@ class Courier(threading.Thread):
     def _drain(self, segment: Segment, writer: Writer) -> None:
         segment.sync()
         while True:
-            events, end = segment.read()
-            if not events:
+            events, end = segment.read(self._batch)
+            if end == segment.offset:
                 return
             writer.apply(events)
             segment.applied(end)
+            self._batch = min(_BATCH, 2 * self._batch)
 
     def _persist(self, call: Callable[[], None]) -> bool:
         """Repeat until it succeeds; False if the time to close came first."""
@@ -130,6 +133,8 @@ class Courier(threading.Thread):
             wait = min(wait * 2, longest)
 
     def _lost(self, error: Exception) -> None:
+        # A line that often breaks lets short batches through; what they bring need not be repeated.
+        self._batch = max(1, self._batch // 4)
         if not self._away:
             self._away = True
             self._say(

@@ -29,7 +29,8 @@ class Segment:
         self.path = path
         self._handle = handle
         self._lock = threading.Lock()
-        self._offset = self._read_cursor()
+        self.offset = self._read_cursor()
+        """Bytes applied so far."""
         self._files = 0
 
     @classmethod
@@ -92,12 +93,12 @@ class Segment:
         with self.path.open("rb") as handle:
             return _parse(handle.readline())
 
-    def read(self, limit: int = 1000) -> tuple[list[Event], int]:
+    def read(self, limit: int) -> tuple[list[Event], int]:
         """Up to `limit` events not yet applied, and the offset to give to `applied` afterwards."""
         events: list[Event] = []
         with self.path.open("rb") as handle:
-            handle.seek(self._offset)
-            end = self._offset
+            handle.seek(self.offset)
+            end = self.offset
             for line in handle:
                 if not line.endswith(b"\n") or len(events) == limit:
                     break
@@ -108,18 +109,18 @@ class Segment:
         return events, end
 
     def applied(self, offset: int) -> None:
-        self._offset = offset
+        self.offset = offset
         temporary = self._cursor.with_suffix(".tmp")
         temporary.write_text(str(offset), "ascii")
         temporary.replace(self._cursor)
 
     def drained(self) -> bool:
-        return self._offset >= self.path.stat().st_size
+        return self.offset >= self.path.stat().st_size
 
     def remaining(self) -> int:
         """Events not yet applied."""
         with self.path.open("rb") as handle:
-            handle.seek(self._offset)
+            handle.seek(self.offset)
             return sum(1 for _ in handle)
 
     def remove(self) -> None:
