@@ -94,7 +94,7 @@ def _student(storage: Storage, one: Candidate, models: list[str], metric: str, r
     return Scored(row, labels, probabilities)
 
 
-def score_teachers(
+def score_teachers(  # noqa: PLR0917 - the row is made of all of them
     storage: Storage, transfer: str, cache: Any, teachers: Mapping[str, str], metric: str, resamples: int
 ) -> list[Scored]:
     """The teachers' rows, from the logits that the transfer set holds of the test split."""

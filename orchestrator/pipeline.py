@@ -9,6 +9,7 @@ from orchestrator.events import Observer, Observers, TrialRecord
 from orchestrator.experiment import ExperimentSpec
 from orchestrator.leaderboard import Candidate
 from orchestrator.plan import generation, make_plan
+from orchestrator.recording import recording
 from orchestrator.settings import Settings
 from orchestrator.stages import Stages
 from orchestrator.summary import Ceilings, Gain, Summary, TrialCounts
@@ -35,8 +36,6 @@ def sweep(
     folder = generation(storage, spec.name, plan.sweep, fresh=fresh)
     wanted = trials or spec.search.trials
     with ExitStack() as resources:
-        from orchestrator.recording import recording
-
         recorder = resources.enter_context(recording(plan, settings, folder, observer))
         stages = Stages(
             plan=plan,
@@ -51,6 +50,8 @@ def sweep(
         stages.teach()
         stages.harvest()
         found = stages.sweep()
+        if stages.done["sweep"].skipped:
+            recorder.stored_trials(found)
         chosen = candidates(spec, found)
         models = stages.confirm(chosen)
         summary = _summary(stages, corpus, found, chosen, models)

@@ -134,10 +134,14 @@ class Storage:
         return sorted((i for i in infos if not _is_temporary(i.key)), key=lambda info: info.key)
 
     def folders(self, prefix: str = "") -> Sequence[str]:
-        """The names of the folders directly below `prefix`."""
-        start = f"{_clean(prefix)}/" if prefix else ""
-        rests = (info.key[len(start) :] for info in self.list(prefix))
-        return sorted({rest.split("/", 1)[0] for rest in rests if "/" in rest})
+        """The names of the folders directly below `prefix`, in order."""
+        fs, path = self._fs_and_path
+        start = f"{path}/{_clean(prefix)}" if prefix else path
+        try:
+            entries = fs.ls(start, detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(str(e["name"]).rstrip("/").rsplit("/", 1)[-1] for e in entries if e["type"] == "directory")
 
     def remove(self, prefix: str) -> None:
         """Remove the object or the folder; nothing there is no error."""
