@@ -16,7 +16,10 @@ _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def scratch_audio(spec: Scratch) -> Any:
-    """wav2vec 2.0 with a light front end: 25 ms filters every 10 ms, then two steps to one frame in 40 ms."""
+    """wav2vec 2.0 with a light front end: 25 ms filters every 10 ms, then two steps to one frame in 40 ms.
+
+    The filters start as a mel-spaced Gabor bank and are trained on, as waves alone teach too little in minutes.
+    """
     from transformers import Wav2Vec2Config, Wav2Vec2Model
 
     config = Wav2Vec2Config(
@@ -24,7 +27,7 @@ def scratch_audio(spec: Scratch) -> Any:
         num_hidden_layers=spec.layers,
         num_attention_heads=spec.heads,
         intermediate_size=4 * spec.width,
-        conv_dim=(128, spec.width, spec.width),
+        conv_dim=(64, spec.width, spec.width),
         conv_kernel=(400, 3, 3),
         conv_stride=(160, 2, 2),
         conv_bias=True,

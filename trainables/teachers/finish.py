@@ -1,0 +1,118 @@
+"""The end of a harvest: what needs all shards, and the record that makes the transfer set visible."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.artifacts import Record, publish, read_record
+from trainables.errors import ArtifactError
+from trainables.features import Vocabulary
+from trainables.teachers.harvest import SUMS, vocabulary_of
+from trainables.teachers.identity import prefix
+from trainables.teachers.plan import HarvestPlan
+from trainables.teachers.store import fetch_teacher
+from trainables.teachers.utterances import corpus_record
+from trainables.transfer_set import SCHEMA_VERSION, TOKEN_TABLE, shard_name
+
+
+def finish(plan: HarvestPlan, seconds: float = 0.0) -> Record:
+    """Make the transfer set visible once every shard is there; returns its record. Idempotent."""
+    done = read_record(plan.storage, plan.prefix)
+    if done is not None:
+        return done
+    if plan.pending():
+        raise ArtifactError(f"{plan.prefix}: shards {plan.pending()} are missing; run the harvest again")
+    with tempfile.TemporaryDirectory(prefix="orch-harvest-") as name:
+        folder = Path(name)
+        vocabulary = _write_token_table(plan, folder)
+        info, counts = _info(plan, vocabulary)
+        record = Record(
+            kind="transfer_set",
+            fingerprint=plan.fingerprint,
+            spec={"features": plan.run.features.model_dump(mode="json"), "needs": plan.needs.model_dump()},
+            reads={"corpus": plan.corpus, **{str(k): v for k, v in plan.teachers.items()}},
+            rows=counts,
+            info={"schema": SCHEMA_VERSION, **info},
+            created=datetime.now(UTC),
+            seconds=seconds,
+        )
+        names = [shard_name(i) for i in range(len(plan.shard_keys()))]
+        return publish(plan.storage, plan.prefix, folder, record, stored=names)
+
+
+def _write_token_table(plan: HarvestPlan, folder: Path) -> Vocabulary | None:
+    """The fine-tuned text teacher's embedding of the student's pieces, as `token_table.safetensors`."""
+    from safetensors.torch import save_file
+
+    if plan.run.teachers.text is None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="orch-teachers-") as name:
+        text = fetch_teacher(plan.storage, plan.teachers["text"], Path(name))
+    vocabulary = vocabulary_of(plan, text)
+    assert vocabulary is not None
+    table: Tensor = text.encoder.loaded.model.get_input_embeddings().weight
+    rows = table[torch.tensor(vocabulary.pieces)].float().contiguous()
+    save_file({"weight": rows}, folder / TOKEN_TABLE)
+    return vocabulary
+
+
+def _info(plan: HarvestPlan, vocabulary: Vocabulary | None) -> tuple[dict[str, Any], dict[str, int]]:
+    import pyarrow.parquet as pq
+
+    lengths: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    sums: list[dict[str, Any]] = []
+    for index in range(len(plan.shard_keys())):
+        with plan.storage.open(plan.key(index)) as handle:
+            file = pq.ParquetFile(handle)
+            sums.append(json.loads(file.schema_arrow.metadata[SUMS]))
+            for split in file.read(["split"])["split"].to_pylist():
+                counts[split] = counts.get(split, 0) + 1
+        for name, length in sums[-1]["lengths"].items():
+            lengths[name] = lengths.get(name, 0) + length
+    corpus = corpus_record(plan.storage, plan.corpus)
+    mean, std = _normalisation([s for s in sums if "mel_sum" in s])
+    info = {
+        "labels": corpus.info["labels"],
+        "vocabulary_size": len(vocabulary) if vocabulary else 0,
+        "pad_id": vocabulary.pad_id if vocabulary else 0,
+        "unk_id": vocabulary.unk_id if vocabulary else 0,
+        "mel_bands": plan.run.features.mel_bands,
+        "mel_mean": mean,
+        "mel_std": std,
+        "dims": _widths(plan),
+        "grid": plan.run.features.attention_grid,
+        "counts": counts,
+        "lengths": lengths,
+        "stand_in": bool(corpus.info.get("stand_in", False)),
+    }
+    return info, counts
+
+
+def _normalisation(sums: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each band over the train frames; empty without audio."""
+    if not sums:
+        return [], []
+    total = sum(s["mel_frames"] for s in sums)
+    mean = np.sum([s["mel_sum"] for s in sums], axis=0) / total
+    square = np.sum([s["mel_square"] for s in sums], axis=0) / total
+    return mean.tolist(), np.sqrt(np.maximum(square - mean**2, 1e-6)).tolist()
+
+
+def _widths(plan: HarvestPlan) -> dict[str, int]:
+    """The width of each teacher's pooled vectors, from the teachers' own records."""
+    widths = {}
+    for name, identity in plan.teachers.items():
+        record = read_record(plan.storage, prefix(identity))
+        if record is None:
+            raise ArtifactError(f"{plan.storage.url(prefix(identity))}: the {name} teacher has no record")
+        widths[str(name)] = int(record.info["width"])
+    return widths

@@ -1,0 +1,171 @@
+"""Running the fine-tuned teachers once over the corpus, shard by shard, into the transfer set.
+
+Nothing is fitted here on dev or test: the vocabulary and the normalisation of the frames come from train.
+Frames are stored as they are; each shard's file carries its sums over train rows, from which `finish` works out
+the mean and deviation, so that no pass over the data is needed for them.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.corpus import read_table
+from trainables.features import Vocabulary, build_vocabulary, log_mel, pieces_of
+from trainables.losses.attention import resize_map
+from trainables.teachers.data import FeatureSource, Source, decode
+from trainables.teachers.plan import HarvestPlan
+from trainables.teachers.running import coarse_sequences, run
+from trainables.teachers.store import FineTuned, fetch_teacher
+from trainables.teachers.task import source_of
+from trainables.teachers.utterances import corpus_record, label_numbers
+from trainables.transfer_set import list_column, shard_name
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SUMS = b"orch.sums"
+_PLAIN = ("uid", "split", "dialogue", "speaker", "text_hash", "seconds")
+_HALF_MAX = 65504.0
+
+
+class Harvester:
+    """The teachers of a plan, loaded once; an actor keeps one and gives it shard after shard."""
+
+    def __init__(self, plan: HarvestPlan, device: str | torch.device = "cpu") -> None:
+        self.plan, self.device = plan, device
+        self.labels = tuple(corpus_record(plan.storage, plan.corpus).info["labels"])
+        with tempfile.TemporaryDirectory(prefix="orch-teachers-") as folder:
+            self.teachers = {
+                name: fetch_teacher(
+                    plan.storage, plan.teachers[name], Path(folder), device, attention=plan.needs.attention
+                )
+                for name in plan.run.teachers.names
+            }
+        self.vocabulary = vocabulary_of(plan, self.teachers.get("text"))
+
+    def shard(self, index: int) -> str:
+        """Run every teacher over shard `index`, store the result, return its key."""
+        import pyarrow.parquet as pq
+
+        with self.plan.storage.open(self.plan.shard_keys()[index]) as handle:
+            table = pq.read_table(handle)
+        rows, sums = self._rows(table)
+        metadata = {SUMS: json.dumps(sums).encode("utf-8")}
+        with tempfile.TemporaryDirectory(prefix="orch-harvest-") as folder:
+            local = Path(folder) / shard_name(index)
+            pq.write_table(rows.replace_schema_metadata(metadata), local, compression="zstd")
+            self.plan.storage.upload(local, self.plan.key(index))
+        return self.plan.key(index)
+
+    def _rows(self, table: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
+        import pyarrow as pa
+
+        columns: dict[str, Any] = {name: table[name] for name in _PLAIN}
+        columns["label"] = pa.array(label_numbers(table["label"].to_pylist(), self.labels))
+        heard = table["audio"].is_valid().to_numpy(zero_copy_only=False)
+        columns["has_audio"] = pa.array(heard)
+        sums: dict[str, Any] = {"lengths": {}}
+        if "audio" in self.plan.run.corpus.modalities:
+            frames = self._frames(table["audio"])
+            train = np.asarray(table["split"].to_pylist()) == "train"
+            sums |= mel_sums([f for f, use in zip(frames, heard & train, strict=True) if use])
+            _sequence(columns, sums, "frames", frames, np.float16)
+        if self.vocabulary is not None:
+            pieces = pieces_of(self.teachers["text"].encoder.loaded.tokenizer, table["text"].to_pylist())
+            longest = self.plan.run.features.max_tokens
+            tokens = [self.vocabulary.encode(p, longest) for p in pieces]
+            _sequence(columns, sums, "tokens", tokens, np.int32)
+        self._teach(table, heard, columns, sums)
+        return pa.table(columns), sums
+
+    def _frames(self, clips: Any) -> list[np.ndarray[Any, Any]]:
+        """Log-mel frames [T, mel] of every clip; of silence where there is none."""
+        silence, spec = self.plan.run.corpus.min_seconds, self.plan.run.features
+        return [log_mel(decode(clip.as_py(), silence), spec).numpy() for clip in clips]
+
+    def _teach(self, table: pa.Table, heard: np.ndarray[Any, Any], columns: Any, sums: Any) -> None:
+        """Every teacher's columns; the fusion teacher reads the sequences of those before it."""
+        sequences: dict[str, list[Tensor]] = {}
+        sources: dict[str, Source] = {}
+        keep = "fusion" in self.teachers or self.plan.needs.frames
+        for name, teacher in self.teachers.items():
+            if name == "fusion":
+                audio = coarse_sequences(sequences["audio"], sources["audio"].lengths)
+                sources[name] = FeatureSource(audio, sequences["text"])
+            else:
+                texts, silence = table["text"].to_pylist(), self.plan.run.corpus.min_seconds
+                sources[name] = source_of(teacher.encoder.loaded, texts, table["audio"], silence)
+            found = self._outputs(teacher, sources[name], keep)
+            sequences[name] = found.pop("frames")
+            if name == "audio" and "attention" in found:
+                found["attention"][~heard] = 0  # silence has nothing to transfer
+            for part, values in found.items():
+                dtype = np.float32 if part == "logits" else np.float16
+                columns[f"{name}.{part}"] = list_column(list(values), dtype)
+            if self.plan.needs.frames and name != "fusion":
+                whole = [s.numpy() for s in sequences[name]]
+                _sequence(columns, sums, f"{name}.frames", whole, np.float16)
+
+    def _outputs(self, teacher: FineTuned, source: Source, keep_frames: bool) -> dict[str, Any]:
+        """`logits` [N, C], `pooled` [N, D], `attention` [N, G, G] if needed, and the list `frames`."""
+        count, grid = len(source.lengths), self.plan.run.features.attention_grid
+        attention = self.plan.needs.attention and teacher.name != "fusion"
+        logits = np.zeros((count, len(self.labels)), dtype=np.float32)
+        pooled = np.zeros((count, teacher.model.width), dtype=np.float16)
+        maps = np.zeros((count, grid, grid), dtype=np.float16)
+        frames: list[Tensor] = [torch.empty(0)] * count
+        for rows, output in run(teacher.model, source, self.device, attention=attention):
+            logits[rows] = output.logits.float().cpu().numpy()
+            pooled[rows] = _half(output.pooled).numpy()
+            if output.attention is not None:
+                maps[rows] = _half(resize_map(output.attention.float(), output.mask, grid)).numpy()
+            if keep_frames and teacher.name != "fusion":
+                for row, sequence, mask in zip(rows, _half(output.frames), output.mask.cpu(), strict=True):
+                    frames[row] = sequence[mask].clone()
+        found: dict[str, Any] = {"logits": logits, "pooled": pooled, "frames": frames}
+        return {**found, "attention": maps} if attention else found
+
+
+def harvest_shard(plan: HarvestPlan, index: int, device: str | torch.device = "cpu") -> str:
+    """One shard alone, its teachers loaded for it; keep a `Harvester` for several."""
+    return Harvester(plan, device).shard(index)
+
+
+def vocabulary_of(plan: HarvestPlan, text: FineTuned | None) -> Vocabulary | None:
+    """The student's word pieces, from the text teacher's tokenizer and the train texts; None without one."""
+    if text is None:
+        return None
+    table = read_table(plan.storage, plan.corpus, ["split", "text"])
+    rows = zip(table["split"].to_pylist(), table["text"].to_pylist(), strict=True)
+    train = [words for split, words in rows if split == "train"]
+    return build_vocabulary(text.encoder.loaded.tokenizer, train, plan.run.features)
+
+
+def mel_sums(frames: list[np.ndarray[Any, Any]]) -> dict[str, Any]:
+    """Sums over all frames in float64: `mel_sum` and `mel_square` [mel], `mel_frames`."""
+    if not frames:
+        return {}
+    whole = np.concatenate(frames).astype(np.float64)
+    return {
+        "mel_sum": whole.sum(0).tolist(),
+        "mel_square": np.square(whole).sum(0).tolist(),
+        "mel_frames": len(whole),
+    }
+
+
+def _half(values: Tensor) -> Tensor:
+    """float16 on the CPU, kept finite."""
+    return values.float().clamp(-_HALF_MAX, _HALF_MAX).half().cpu()
+
+
+def _sequence(columns: Any, sums: Any, name: str, rows: list[np.ndarray[Any, Any]], dtype: Any) -> None:
+    """A column of sequences, and how many steps they have in all."""
+    columns[name] = list_column(rows, dtype)
+    sums["lengths"][name] = int(sum(len(r) for r in rows))

@@ -1,0 +1,44 @@
+"""What a harvest is to do and what of it is done, without loading torch: shards are the unit of resuming."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from trainables import corpus, transfer_set
+from trainables.spec.needs import Needs
+from trainables.spec.run import RunSpec
+from trainables.storage import Storage
+from trainables.teachers.identity import transfer_fingerprint
+
+
+@dataclass(frozen=True)
+class HarvestPlan:
+    """One transfer set to be made. `corpus` and `teachers` (by name) are fingerprints of published artifacts."""
+
+    storage: Storage
+    run: RunSpec
+    corpus: str
+    teachers: Mapping[str, str]
+    needs: Needs
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return transfer_fingerprint(self.run, self.teachers, self.needs)
+
+    @property
+    def prefix(self) -> str:
+        return transfer_set.prefix(self.fingerprint)
+
+    def shard_keys(self) -> list[str]:
+        """The corpus's shards; shard i of the transfer set holds the rows of the i-th."""
+        return corpus.shards(self.storage, self.corpus)
+
+    def key(self, index: int) -> str:
+        return f"{self.prefix}/{transfer_set.shard_name(index)}"
+
+    def pending(self) -> list[int]:
+        """The shards that are still to be run; a shard appears in the store only when it is whole."""
+        there = {info.key for info in self.storage.list(self.prefix)}
+        return [index for index in range(len(self.shard_keys())) if self.key(index) not in there]
