@@ -8,15 +8,17 @@ result. A mapping whose `type` changes is replaced as a whole; a null in `search
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from orchestrator.errors import ExperimentError
-from orchestrator.space import Space, corners, default_point, first_fault, get_path, ordered
+from orchestrator.space import Choice, Space, corners, default_point, first_fault, get_path, ordered, set_in
+from orchestrator.yaml_text import parse
 from trainables.artifacts import fingerprint
 from trainables.spec import RunSpec, Spec
 
@@ -129,25 +131,25 @@ def load(
 ) -> ExperimentSpec:
     """The experiment `name` (or at that path), with its overlays and `--set path=value` applied and checked."""
     data = read(name)
-    scales = data.pop("scales", {})
-    overlay = data.pop("stand_in", {})
-    if scale in scales:
-        data = merged(data, scales[scale])
+    scales = _mapping(data.pop("scales", None), f"{name}: scales")
+    overlay = _mapping(data.pop("stand_in", None), f"{name}: stand_in")
+    unknown = sorted(set(scales) - set(get_args(Scale)))
+    if unknown:
+        raise ExperimentError(f"{name}: scales.{unknown[0]}: scales are {', '.join(get_args(Scale))}")
+    data = merged(data, _mapping(scales.get(scale), f"{name}: scales.{scale}"))
     if stand_in:
         if not overlay:
             raise ExperimentError(f"{name}: it has no stand_in section, so it runs on its own corpus only")
         data = merged(data, overlay)
     data = _prune_space(data)
-    for text in sets:
-        data = _with_set(data, text, name)
-    return validated(data, name)
+    return _with_sets(validated(data, name), sets, name) if sets else validated(data, name)
 
 
 def read(name: str) -> dict[str, Any]:
     """The YAML of an experiment as it stands, its header comment aside."""
     text, origin = _text(name)
     try:
-        data = yaml.safe_load(text)
+        data = parse(text)
     except yaml.YAMLError as error:
         raise ExperimentError(f"{origin}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
@@ -190,9 +192,7 @@ def sweep_fingerprint(spec: ExperimentSpec, transfer_set: str) -> str:
 def check(spec: ExperimentSpec) -> int:
     """Every path, condition and end of every range of the search; returns the number of corners built."""
     for path in ordered(spec.search.space):
-        for name in spec.search.space[path].when:
-            if name not in spec.search.space:
-                get_path(spec.run, name)
+        _check_conditions(spec, path)
     built = 0
     for _, _, run in corners(spec.search.space, spec.run):
         spec.model_copy(update={"run": run})
@@ -200,6 +200,19 @@ def check(spec: ExperimentSpec) -> int:
         _check_grace(spec, run)
     default_point(spec.search.space, spec.run)
     return built
+
+
+def _check_conditions(spec: ExperimentSpec, path: str) -> None:
+    """Each condition names a field, and a value that its own choice offers."""
+    space = spec.search.space
+    for name, wanted in space[path].when.items():
+        if name not in space:
+            get_path(spec.run, name)
+            continue
+        other = space[name]
+        for value in wanted if isinstance(wanted, list) else [wanted]:
+            if not isinstance(other, Choice) or value not in other.values:
+                raise ExperimentError(f"search.space.{path}: its condition {name}: {value!r} never holds")
 
 
 def _check_grace(spec: ExperimentSpec, run: RunSpec) -> None:
@@ -211,21 +224,31 @@ def _check_grace(spec: ExperimentSpec, run: RunSpec) -> None:
         )
 
 
-def _with_set(data: dict[str, Any], text: str, name: str) -> dict[str, Any]:
-    """One `path=value`, the value read as YAML, the path checked against the fields of the resolved experiment."""
-    path, equals, raw = text.partition("=")
-    if not equals or not path:
-        raise ExperimentError(f"--set {text!r}: write it as path=value, e.g. run.method.temperature=2")
-    from orchestrator.space import set_in
+def _mapping(value: Any, place: str) -> dict[str, Any]:
+    """A section that may be left out or empty."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ExperimentError(f"{place}: a mapping is wanted, not {value!r}")
+    return value
 
-    spec = validated(data, name)
+
+def _with_sets(spec: ExperimentSpec, sets: Sequence[str], name: str) -> ExperimentSpec:
+    """Every `path=value` laid on the spec, checked as a whole: two that only fit together are fine."""
     dumped = spec.model_dump(mode="json")
-    try:
-        set_in(dumped, path.strip(), yaml.safe_load(raw), spec)
-    except ExperimentError as error:
-        raise ExperimentError(f"--set {error}") from error
-    validated(dumped, f"--set {text}")
-    return dumped
+    for text in sets:
+        path, equals, raw = text.partition("=")
+        if not equals or not path:
+            raise ExperimentError(f"--set {text!r}: write it as path=value, e.g. run.method.temperature=2")
+        try:
+            set_in(dumped, path.strip(), parse(raw), spec)
+        except ExperimentError as error:
+            raise ExperimentError(f"--set {error}") from error
+        except yaml.YAMLError as error:
+            raise ExperimentError(f"--set {text!r}: the value is not YAML") from error
+        with suppress(ValidationError):  # the last one settles it
+            spec = ExperimentSpec.model_validate(dumped)
+    return validated(dumped, f"{name} with --set {' --set '.join(sets)}")
 
 
 def _prune_space(data: dict[str, Any]) -> dict[str, Any]:
@@ -245,7 +268,10 @@ def _text(name: str) -> tuple[str, str]:
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise ExperimentError(f"{name}: there is no such file; `orch check` lists the experiments by name")
-        return path.read_text(encoding="utf-8"), name
+        try:
+            return path.read_text(encoding="utf-8"), name
+        except (OSError, UnicodeDecodeError) as error:
+            raise ExperimentError(f"{name}: cannot be read as UTF-8 text: {error}") from error
     if name not in names():
         raise ExperimentError(
             f"no experiment {name!r}; there are {', '.join(names())}, or give the path of a YAML file"

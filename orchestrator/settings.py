@@ -30,6 +30,8 @@ FILE = "orch.toml"
 CORPORA = ("meld",)
 """The corpora that lie somewhere; the stand-in is made by rule and has no root."""
 
+GPU = Path("/dev/nvidia0")
+
 NonEmpty = Annotated[str, Field(min_length=1)]
 
 
@@ -145,7 +147,7 @@ def default_scale(settings: Settings) -> tuple[Literal["laptop", "full"], str]:
         return settings.scale, f"from {settings.origin('scale')}"
     if settings.ray_address:
         return "full", f"the cluster at {settings.ray_address}"
-    if Path("/dev/nvidia0").exists():
+    if GPU.exists():
         return "full", "there is a GPU"
     return "laptop", "no cluster and no GPU; --scale full for the whole search"
 

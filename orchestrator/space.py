@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -30,11 +30,15 @@ class Float(Conditional):
         _check_range(self.low, self.high, self.log)
         if self.log and self.step is not None:
             raise ValueError("a float range is either log or stepped: drop `step` or `log`")
+        if self.step is not None:
+            _check_step(self.low, self.high, self.step)
         return self
 
     @property
-    def ends(self) -> tuple[Any, ...]:
-        return (self.low, self.high)
+    def probes(self) -> tuple[Any, ...]:
+        """Both ends, and a value between them that is no whole number."""
+        inside = self.low + (self.step or 0.382 * (self.high - self.low))
+        return (self.low, self.high, inside)
 
 
 class Int(Conditional):
@@ -47,24 +51,37 @@ class Int(Conditional):
     @model_validator(mode="after")
     def _range(self) -> Int:
         _check_range(self.low, self.high, self.log)
+        if self.log and self.step != 1:
+            raise ValueError("an int range is either log or stepped: drop `step` or `log`")
+        _check_step(self.low, self.high, self.step)
         return self
 
     @property
-    def ends(self) -> tuple[Any, ...]:
-        return (self.low, self.high)
+    def probes(self) -> tuple[Any, ...]:
+        """Both ends, and the value after the lower one."""
+        return tuple(dict.fromkeys((self.low, self.high, self.low + self.step)))
 
 
 class Choice(Conditional):
     type: Literal["choice"] = "choice"
     values: Annotated[list[Scalar], Field(min_length=1)]
 
+    @model_validator(mode="after")
+    def _distinct(self) -> Choice:
+        if len(set(map(repr, self.values))) != len(self.values):
+            raise ValueError("a value is there twice")
+        return self
+
     @property
-    def ends(self) -> tuple[Any, ...]:
+    def probes(self) -> tuple[Any, ...]:
         return tuple(self.values)
 
 
 Distribution = Annotated[Float | Int | Choice, Field(discriminator="type")]
 Space = dict[str, Distribution]
+
+_TOLERANCE = 1e-8
+"""Of a multiple of a step, as Optuna has it."""
 
 
 def _check_range(low: float, high: float, log: bool) -> None:
@@ -72,6 +89,17 @@ def _check_range(low: float, high: float, log: bool) -> None:
         raise ValueError(f"low {low} is not below high {high}; for one value use --set or a choice")
     if log and low <= 0:
         raise ValueError(f"a log range starts above 0, not at {low}")
+
+
+def _check_step(low: float, high: float, step: float) -> None:
+    if step <= 0:
+        raise ValueError(f"step {step} is not above 0")
+    if not _on_grid(high - low, step):
+        raise ValueError(f"high {high} is no whole number of steps of {step} above low {low}")
+
+
+def _on_grid(distance: float, step: float) -> bool:
+    return abs(distance / step - round(distance / step)) < _TOLERANCE
 
 
 def active(distribution: Distribution, values: Mapping[str, Any]) -> bool:
@@ -131,11 +159,18 @@ def set_in(data: dict[str, Any], path: str, value: Any, model: BaseModel) -> Non
         node, described = node[part], getattr(described, part, None)
     if not isinstance(node, dict) or (last not in node):
         raise ExperimentError(_no_field(path, last, described))
+    if last == "type" and value != node[last] and _discriminates(described):
+        node.clear()  # the fields of another class mean nothing to this one
     node[last] = value
 
 
+def _discriminates(model: Any) -> bool:
+    """Whether `type` names the model's class, not merely one of its settings."""
+    return isinstance(model, BaseModel) and len(get_args(type(model).model_fields["type"].annotation)) == 1
+
+
 def corners(space: Space, run: RunSpec) -> Iterator[tuple[str, Any, RunSpec]]:
-    """(path, value, run) at each end of each range and at each choice, its conditions made true.
+    """(path, value, run) at each probe of each range and at each choice, its conditions made true.
 
     Raises ExperimentError naming path and value where no RunSpec can be built.
     """
@@ -144,7 +179,7 @@ def corners(space: Space, run: RunSpec) -> Iterator[tuple[str, Any, RunSpec]]:
         context = {
             name: wanted[0] if isinstance(wanted, list) else wanted for name, wanted in _reasons(space, path)
         }
-        for value in distribution.ends:
+        for value in distribution.probes:
             try:
                 yield path, value, with_values(run, {**context, path: value})
             except ExperimentError as error:
@@ -153,10 +188,10 @@ def corners(space: Space, run: RunSpec) -> Iterator[tuple[str, Any, RunSpec]]:
 
 def _reasons(space: Space, path: str) -> Iterator[tuple[str, Any]]:
     """Every condition that `path` stands under, the outermost first."""
-    for name, wanted in space[path].when.items():
+    for name in space[path].when:
         if name in space:
             yield from _reasons(space, name)
-        yield name, wanted
+    yield from space[path].when.items()
 
 
 def default_point(space: Space, run: RunSpec) -> dict[str, Any]:
@@ -166,9 +201,11 @@ def default_point(space: Space, run: RunSpec) -> dict[str, Any]:
     for path in ordered(space):
         value = get_path(run, path)
         distribution = space[path]
-        context = {name: get_path(run, name) for name in distribution.when}
+        fixed = {name: get_path(run, name) for name in distribution.when if name not in space}
+        if not active(distribution, {**seen, **fixed}):
+            continue  # nor is anything active whose condition names it
         seen[path] = value
-        if active(distribution, context) and _contains(distribution, value):
+        if _contains(distribution, value):
             point[path] = value
     return point
 
@@ -177,6 +214,8 @@ def _contains(distribution: Distribution, value: Any) -> bool:
     if isinstance(distribution, Choice):
         return value in distribution.values
     if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    if distribution.step is not None and not _on_grid(value - distribution.low, distribution.step):
         return False
     return distribution.low <= value <= distribution.high
 
