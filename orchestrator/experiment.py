@@ -37,7 +37,7 @@ class Asha(Spec):
     """Asynchronous successive halving by our own epoch counter."""
 
     type: Literal["asha"] = "asha"
-    grace_epochs: Annotated[int, Field(ge=1)] = 4
+    grace_epochs: Annotated[int, Field(ge=1)] = 12
     reduction: Annotated[float, Field(gt=1)] = 3.0
 
 
@@ -248,6 +248,7 @@ def _with_sets(spec: ExperimentSpec, sets: Sequence[str], name: str) -> Experime
             raise ExperimentError(f"--set {text!r}: the value is not YAML") from error
         with suppress(ValidationError):  # the last one settles it
             spec = ExperimentSpec.model_validate(dumped)
+            dumped = spec.model_dump(mode="json")
     return validated(dumped, f"{name} with --set {' --set '.join(sets)}")
 
 

@@ -227,6 +227,8 @@ def first_fault(error: ValidationError, root: str) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
         return f"{place}: there is no such field; `orch schema` lists the fields"
+    if not place:
+        return message
     if isinstance(fault.get("input"), (str, int, float, bool)):
         return f"{place}: {message} (given: {fault['input']!r})"
     return f"{place}: {message}"
