@@ -41,7 +41,7 @@ def hard_selection(difficulty: Floats, labels: Ints, fraction: float) -> npt.NDA
     chosen = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        # The small term keeps 0.3 * 10 = 3.0000000000000004 at three samples.
+        # The small term keeps 0.07 * 100 = 7.000000000000001 at seven samples.
         kept = int(np.ceil(fraction * len(members) - 1e-9))
         chosen.append(members[np.argsort(difficulty[members], kind="stable")[:kept]])
     return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, dtype=np.int64)

@@ -34,6 +34,11 @@ def test_by_hand() -> None:
     assert mce(LABELS, PROBABILITIES, bins=5) == pytest.approx(0.4)
 
 
+def test_a_bin_holds_its_upper_edge() -> None:
+    # Two bins: 0.5 (right) lies in (0, 0.5], 0.6 (wrong) in (0.5, 1]: (0.5 + 0.6) / 2; in one bin it would be 0.05.
+    assert ece(np.array([0, 1]), two([0.5, 0.6]), bins=2) == pytest.approx(0.55)
+
+
 def test_equal_mass_by_hand() -> None:
     # In order of confidence 0.6, 0.7, 0.8, 0.9, right 1, 0, 1, 1; two bins of two: |1/2 - 0.65| and |1 - 0.85|.
     labels, probabilities = np.array([0, 0, 1, 0]), two([0.9, 0.6, 0.7, 0.8])

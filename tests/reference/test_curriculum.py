@@ -65,6 +65,10 @@ def test_quotas_hold_for_every_class(fraction: float) -> None:
     assert (np.diff(chosen) > 0).all()
 
 
+def test_a_quota_is_not_rounded_up_by_floating_point() -> None:
+    assert len(hard_selection(np.arange(100.0), np.zeros(100, dtype=np.int64), 0.07)) == 7  # 7.000000000000001
+
+
 def test_selections_are_nested_and_repeatable() -> None:
     ties = np.round(DIFFICULTY, 1)
     sizes = [set(hard_selection(ties, LABELS, g).tolist()) for g in (0.3, 0.5, 0.8, 1.0)]
