@@ -108,7 +108,8 @@ def _run_all(
         max_retries=LOST_PROCESSES,
         retry_exceptions=False,
     )(_confirm)
-    waiting, running, failures = list(jobs), {}, []
+    waiting, failures = list(jobs), list[str]()
+    running: dict[Any, ModelJob] = {}
     while waiting or running:
         while waiting and len(running) < parallel:
             job = waiting.pop(0)

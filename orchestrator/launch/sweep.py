@@ -49,9 +49,6 @@ def run_sweep(plan: SweepPlan, observer: Observer, *, work: Work = student_work)
     """
     storage = Storage(plan.storage)
     journal = Journal(storage.at(plan.sweep))
-    cluster = current()
-    resources = plan.spec.resources.trial
-    parallel = concurrency(cluster, resources, plan.concurrency, "trial")
     ledger = Ledger(journal, observer, plan.spec.search, plan.spec.run.metric)
     job = TrialJob(
         run=plan.spec.run,
@@ -60,15 +57,15 @@ def run_sweep(plan: SweepPlan, observer: Observer, *, work: Work = student_work)
         sweep=plan.sweep,
         transfer_set=plan.transfer_set,
         cache=str(Path(plan.cache).expanduser().absolute()),
-        resources=resources,
+        resources=plan.spec.resources.trial,
         checkpoint_seconds=plan.checkpoint_seconds,
     )
-    _tune(plan, ledger, job, cluster, parallel, work)
+    _tune(plan, ledger, job, work)
     journal.seal()
     return ledger.ordered()
 
 
-def _tune(plan: SweepPlan, ledger: Ledger, job: TrialJob, cluster: Cluster, parallel: int, work: Work) -> None:
+def _tune(plan: SweepPlan, ledger: Ledger, job: TrialJob, work: Work) -> None:
     """Run what is left under Tune; leaves every trial finished, or queued and Interrupted raised."""
     from ray import tune
 
@@ -76,6 +73,8 @@ def _tune(plan: SweepPlan, ledger: Ledger, job: TrialJob, cluster: Cluster, para
     from orchestrator.launch.scheduler import scheduler_for
     from orchestrator.launch.searcher import JournalSearch
 
+    cluster = current()
+    parallel = concurrency(cluster, job.resources, plan.concurrency, "trial")
     search = JournalSearch(ledger, plan.spec, plan.trials, parallel)
     if not search.remaining:
         return
