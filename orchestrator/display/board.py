@@ -119,6 +119,6 @@ class Board(Observer):
             return None
         mean, now = sum(lengths) / len(lengths), self.clock()
         running = [t for t in self.trials.values() if t.state == "running"]
-        ahead = sum(max(mean - (now - t.started), 0.0) for t in running if t.started)
+        ahead = sum(min(max(mean - (now - t.started), 0.0), mean) for t in running)
         waiting = max(self.total - self.finished - len(running), 0)
         return (ahead + waiting * mean) / self.widest

@@ -84,6 +84,7 @@ class PlainDisplay(Observers):
     def _say(self, text: str) -> None:
         passed = words.clock(self.board.clock() - self.board.began)
         encoding = getattr(self.stream, "encoding", None) or "utf-8"
-        line = f"[{passed:>5}] {' '.join(text.split())}".encode(encoding, "replace").decode(encoding)
+        clean = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+        line = f"[{passed:>5}] {clean}".encode(encoding, "replace").decode(encoding)
         with suppress(OSError):  # nobody reads any more; that is no reason to end a sweep
             print(line, file=self.stream, flush=True)
