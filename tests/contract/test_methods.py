@@ -1,0 +1,115 @@
+"""Every method keeps the loop's contract, whatever the student reads."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.helpers.runs import small_run
+from tests.helpers.transfer_sets import synthetic
+from trainables.batching import Batcher
+from trainables.method import Method
+from trainables.methods import METHODS
+from trainables.reporter import ListReporter
+from trainables.run import train
+from trainables.spec import RunSpec
+from trainables.spec.needs import needs_of, teachers_needed
+from trainables.students import build_student
+from trainables.transfer_set import TransferSet
+
+MODALITIES = [("audio", "text"), ("audio",), ("text",)]
+SETTINGS: list[dict[str, Any]] = [
+    {"type": "supervised"},
+    {"type": "cmd"},
+    {"type": "cmd", "phases": "joint", "positives": "same_label"},
+    {"type": "cmd", "attention_weight": 0.1, "temperature": {"shape": "cosine", "start": 4, "end": 1}},
+    {"type": "cmd", "curriculum": {"type": "teacher_nll"}, "kd_weight": 0},
+    {"type": "cmd", "curriculum": {"type": "teacher_nll", "pacing": "soft"}, "cross_weight": 0},
+    {"type": "cmd", "self_weight": 0, "cross_weight": 0, "kd_weight": 1},
+]
+EVERY = pytest.mark.parametrize("modalities", MODALITIES, ids="+".join)
+ALL = pytest.mark.parametrize("method", SETTINGS, ids=lambda m: "-".join(f"{v}" for v in m.values())[:40])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> TransferSet:
+    return synthetic(tmp_path_factory.mktemp("data"), attention=True)
+
+
+def built(run: RunSpec, data: TransferSet) -> Method:
+    return METHODS[run.method.type](run, data, data.rows("train", run.student.modalities))
+
+
+def test_every_method_of_the_registry_is_tried() -> None:
+    assert {m["type"] for m in SETTINGS} == set(METHODS)
+
+
+@EVERY
+@ALL
+def test_terms_are_finite_scalars_that_teach(
+    data: TransferSet, method: dict[str, Any], modalities: tuple[str, ...]
+) -> None:
+    run = small_run(method=method, student={"modalities": modalities})
+    ours, student = built(run, data), build_student(run.student, data, 0)
+    rows = data.rows("train", run.student.modalities)[:8]
+    batcher = Batcher(data, student.modalities, needs_of(run), teachers_needed(run))
+    for progress in (0.0, 0.5, 1.0):
+        student.zero_grad(set_to_none=True)
+        terms = ours.loss(student(batcher.batch(rows), ours.attention(progress)), batcher.targets(rows), progress)
+        assert terms and all(t.shape == () and torch.isfinite(t) for t in terms.values())
+        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for p in student.parameters() if p.grad is not None]
+        assert sum(float(g.abs().sum()) for g in gradients) > 0
+        assert all(math.isfinite(v) for v in ours.values(progress).values())
+
+
+@EVERY
+@ALL
+def test_the_last_epoch_classifies(data: TransferSet, method: dict[str, Any], modalities: tuple[str, ...]) -> None:
+    ours = built(small_run(method=method, student={"modalities": modalities}), data)
+    assert ours.phase(1.0) == "classification"
+    assert "ce" in _names(ours, data, modalities)
+
+
+def _names(ours: Method, data: TransferSet, modalities: tuple[str, ...]) -> set[str]:
+    run = small_run(student={"modalities": modalities})
+    student, rows = build_student(run.student, data, 0), np.arange(4)
+    batcher = Batcher(
+        data, student.modalities, needs_of(run).model_copy(update={"attention": True}), tuple(data.teachers)
+    )
+    batch = batcher.batch(rows)
+    return set(ours.loss(student(batch, ours.attention(1.0)), batch, 1.0))
+
+
+@EVERY
+@ALL
+def test_sampling_stays_within_train(
+    data: TransferSet, method: dict[str, Any], modalities: tuple[str, ...]
+) -> None:
+    run = small_run(method=method, student={"modalities": modalities})
+    ours, train_rows = built(run, data), data.rows("train", run.student.modalities)
+    for progress in (0.0, 0.3, 1.0):
+        sampling = ours.sampling(progress)
+        if sampling.rows is not None:
+            assert set(sampling.rows.tolist()) <= set(train_rows.tolist())
+            assert set(data.label[sampling.rows]) == set(data.label[train_rows])
+        if sampling.weights is not None:
+            assert sampling.weights.shape == (len(data),) and (sampling.weights[train_rows] > 0).all()
+    assert ours.sampling(1.0).rows is None and ours.sampling(1.0).weights is None
+
+
+@ALL
+def test_a_whole_run(data: TransferSet, method: dict[str, Any]) -> None:
+    reporter = ListReporter()
+    result = train(small_run(method=method), data, reporter, threads=1)
+    assert [epoch for epoch, _ in reporter.reports] == [1, 2, 3] == [c["epoch"] for c in result.curves]
+    assert result.score == max(c["dev/weighted_f1"] for c in result.curves if c["phase"] == 1)
+    assert result.dev.logits.shape == (28, 7)
+    for metrics in result.curves:
+        terms = [v for k, v in metrics.items() if k.startswith("loss/")]
+        assert metrics["loss"] == pytest.approx(sum(terms))
+        assert {"epoch", "dev/macro_f1", "phase", "learning_rate", "seconds"} <= set(metrics)
