@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from orchestrator.doctor.finding import Finding
-from orchestrator.doctor.packages import packages, python
+from orchestrator.doctor.packages import interpreter, requirements
 from orchestrator.doctor.places import corpora, gpu, mlflow, ray, speech, storage, strangers
-from orchestrator.doctor.teachers import teachers
+from orchestrator.doctor.teachers import checkpoints
 from orchestrator.settings import Settings
 
 CHECKS: tuple[Callable[[Settings], list[Finding]], ...] = (
-    python,
-    packages,
+    interpreter,
+    requirements,
     strangers,
     storage,
     mlflow,
@@ -20,7 +20,7 @@ CHECKS: tuple[Callable[[Settings], list[Finding]], ...] = (
     gpu,
     corpora,
     speech,
-    teachers,
+    checkpoints,
 )
 
 

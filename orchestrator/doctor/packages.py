@@ -16,7 +16,7 @@ SHOWN = 6
 _INSTALL = "pip install --constraint constraints.txt --editable '.[standin,s3,dev]'  (or: make setup)"
 
 
-def python(settings: Settings) -> list[Finding]:
+def interpreter(settings: Settings) -> list[Finding]:
     from packaging.specifiers import SpecifierSet
 
     told = f"Python {platform.python_version()} at {sys.executable}"
@@ -26,7 +26,7 @@ def python(settings: Settings) -> list[Finding]:
     return [Finding("python", "ok", told)]
 
 
-def packages(settings: Settings) -> list[Finding]:
+def requirements(settings: Settings) -> list[Finding]:
     broken = unmet(requires("orch") or [])
     if broken:
         return [Finding("packages", "fail", listed(broken), _INSTALL)]
@@ -39,12 +39,12 @@ def packages(settings: Settings) -> list[Finding]:
     return [Finding("packages", "ok", f"all requirements are met, all {len(pins)} pins kept")]
 
 
-def unmet(requirements: list[str]) -> list[str]:
+def unmet(wanted: list[str]) -> list[str]:
     """What is absent or of a version that the project cannot use; extras are left out."""
     from packaging.requirements import Requirement
 
     found = []
-    for text in requirements:
+    for text in wanted:
         requirement = Requirement(text)
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue

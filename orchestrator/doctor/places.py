@@ -16,11 +16,10 @@ from urllib.parse import urlsplit
 from orchestrator.doctor.finding import Finding, brief, hidden
 from orchestrator.doctor.packages import installed
 from orchestrator.errors import SettingsError
-from orchestrator.settings import CORPORA, Settings
+from orchestrator.settings import CORPORA, FILE, GPU, Settings
 from trainables.errors import OrchError
 
 REACH_SECONDS = 3.0
-NVIDIA = Path("/dev/nvidia0")
 
 
 def strangers(settings: Settings) -> list[Finding]:
@@ -79,7 +78,7 @@ def ray(settings: Settings) -> list[Finding]:
 
 
 def gpu(settings: Settings) -> list[Finding]:
-    if not NVIDIA.exists():
+    if not GPU.exists():
         return [Finding("gpu", "ok", "none; everything runs on the CPU")]
     told = _nvidia() or "there is one, and nvidia-smi says nothing of it"
     torch = installed("torch") or ""
@@ -101,27 +100,37 @@ def _nvidia() -> str:
 
 
 def corpora(settings: Settings) -> list[Finding]:
+    return [_corpus(settings, name) for name in CORPORA]
+
+
+def _corpus(settings: Settings, name: str) -> Finding:
+    subject, variable = f"corpus {name}", f"ORCH_CORPORA__{name.upper()}"
+    mend = f"mend the folder or {variable}; orch prepare {name} tells more"
+    try:
+        root = settings.corpus_root(name)
+        if root is None:
+            told = "no root: sweeps run on the stand-in, whose scores are not this corpus's"
+            return Finding(subject, "warn", told, f"set {variable}, or corpora.{name} in {FILE}")
+        told = f"{root} (from {settings.origin(f'corpora.{name}')})"
+        fault = _unreadable(name, root)
+        if fault is not None and _unreadable(name, root, modalities=("text",)) is None:
+            return Finding(subject, "warn", f"{told}: its texts alone: {brief(fault)}", mend)
+    except OrchError as error:
+        fault = error
+    return Finding(subject, "fail", brief(fault), mend) if fault else Finding(subject, "ok", told)
+
+
+def _unreadable(name: str, root: Path, **fields: object) -> OrchError | None:
+    """Why the corpus cannot be read there, by its listing alone; None where it can."""
     from trainables.importers import IMPORTERS
     from trainables.spec import CorpusSpec
 
     specs = {spec.model_fields["type"].default: spec for spec in get_args(get_args(CorpusSpec)[0])}
-    found = []
-    for name in CORPORA:
-        variable = f"ORCH_CORPORA__{name.upper()}"
-        try:
-            root = settings.corpus_root(name)
-            if root is None:
-                told = "no root: sweeps run on the stand-in, whose scores are not this corpus's"
-                found.append(
-                    Finding(f"corpus {name}", "warn", told, f"set {variable}, or corpora.{name} in orch.toml")
-                )
-                continue
-            IMPORTERS[name].source_digest(specs[name](), root)
-            found.append(Finding(f"corpus {name}", "ok", f"{root} (from {settings.origin(f'corpora.{name}')})"))
-        except OrchError as error:
-            mend = f"mend the folder or {variable}; orch prepare {name} tells more"
-            found.append(Finding(f"corpus {name}", "fail", brief(error), mend))
-    return found
+    try:
+        IMPORTERS[name].source_digest(specs[name](**fields), root)
+    except OrchError as error:
+        return error
+    return None
 
 
 def speech(settings: Settings) -> list[Finding]:

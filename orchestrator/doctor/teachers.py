@@ -12,7 +12,7 @@ from trainables.errors import OrchError
 from trainables.spec import Pretrained
 
 
-def teachers(settings: Settings) -> list[Finding]:
+def checkpoints(settings: Settings) -> list[Finding]:
     return [_found(checkpoint, users) for checkpoint, users in _wanted().items()]
 
 

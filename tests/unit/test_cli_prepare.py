@@ -1,0 +1,100 @@
+"""`orch prepare`: the counts and the faulty rows that it prints, and when it exits with 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.cli import bare_machine, orch
+from tests.helpers.meld_trees import row, write_csvs, write_tree
+
+
+@pytest.fixture(autouse=True)
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare_machine(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> str:
+    """MELD's three CSV files alone, with 2, 1 and 3 rows."""
+    rows = {
+        "train": [row(0, 0), row(0, 1)],
+        "dev": [row(2, 0)],
+        "test": [row(3, 0), row(3, 1), row(4, 0)],
+    }
+    return str(write_csvs(tmp_path / "meld", rows))
+
+
+def squeezed(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_the_counts_stand_beside_the_official_ones(texts: str) -> None:
+    found = orch("prepare", "meld", "--root", texts, "--modalities", "text")
+    assert found.code == 0
+    lines = squeezed(found.out)
+    assert "split rows official not ok" in lines
+    assert [line for line in lines if line.startswith(("train", "dev", "test"))] == [
+        "train 2 9989 0 -9987",
+        "dev 1 1109 0 -1108",
+        "test 3 2610 0 -2607",
+    ]
+    assert "prepare meld: " in found.err
+    assert "\x1b" not in found.out + found.err
+
+
+def test_strict_asks_for_the_official_counts(texts: str) -> None:
+    found = orch("prepare", "meld", "--root", texts, "--modalities", "text", "--strict")
+    assert found.code == 1
+    assert "train 2 9989" in " ".join(found.out.split())
+
+
+def test_every_row_that_is_not_ok_is_named_with_its_reason(tmp_path: Path) -> None:
+    rows = {"train": [row(0, 0)], "dev": [row(1, 0)], "test": [row(2, 0), row(2, 1)]}
+    root = write_tree(tmp_path / "meld", rows)
+    next(root.rglob("dia2_utt1.mp4")).unlink()
+    found = orch("prepare", "meld", "--root", str(root))
+    assert found.code == 0
+    lines = squeezed(found.out)
+    assert "Rows that are not ok" in lines
+    assert any(line.startswith("test-dia2-utt1 missing_media ") for line in lines)
+    assert "by status: missing_media 1" in lines
+    assert "test 2 2610 1 -2608" in lines
+
+
+def test_a_second_time_nothing_is_read_again(texts: str) -> None:
+    arguments = ("prepare", "meld", "--root", texts, "--modalities", "text")
+    first, second = orch(*arguments), orch(*arguments)
+    assert second.out == first.out
+    assert second.err == ""
+
+
+def test_the_storage_may_lie_elsewhere(texts: str, tmp_path: Path) -> None:
+    found = orch("prepare", "meld", "--root", texts, "--modalities", "text", "--storage", str(tmp_path / "other"))
+    assert found.code == 0
+    assert len(list((tmp_path / "other" / "corpora").glob("*/record.json"))) == 1
+    assert not (tmp_path / "orch-store").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("meld",), "meld has no root: give --root DIR, or set ORCH_CORPORA__MELD"),
+        (("meld", "--root", "/nowhere"), "corpora.meld = '/nowhere' (from --root): there is no such folder"),
+        (("standin", "--root", "."), "the stand-in corpus is made by rule and lies nowhere"),
+        (("meld", "--root", ".", "--modalities", "video"), "--modalities 'video': give audio,text or text"),
+        (("iemocap",), "'iemocap' is not one of"),
+    ],
+)
+def test_what_cannot_be_prepared(arguments: tuple[str, ...], told: str) -> None:
+    found = orch("prepare", *arguments)
+    assert found.code == 2
+    assert told in " ".join(found.err.replace("│", " ").split())
+
+
+def test_a_folder_that_is_not_the_corpus_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    found = orch("prepare", "meld", "--root", str(tmp_path / "empty"))
+    assert found.code == 2
+    assert str(tmp_path / "empty") in found.err
