@@ -113,7 +113,9 @@ def permanent(error: Exception) -> bool:
     code = getattr(error, "error_code", None)
     if code is not None:
         return str(code) in _PERMANENT
-    return isinstance(error, (LookupError, TypeError, AttributeError, FileNotFoundError))
+    if isinstance(error, OSError):
+        return isinstance(error, FileNotFoundError)
+    return isinstance(error, (LookupError, TypeError, ValueError, AttributeError, ImportError))
 
 
 def brief(error: BaseException) -> str:

@@ -35,7 +35,8 @@ class Courier(threading.Thread):
         self._uri, self._segment, self._sweep, self._alive = uri, segment, sweep, alive
         self._every, self._retry = every, retry
         self._hurry, self._deadline = threading.Event(), float("inf")
-        self._away, self._batch = False, _BATCH
+        self._away = False
+        self._batch = _BATCH
         self._said: set[str] = set()
         self._messages: queue.SimpleQueue[tuple[str, Level]] = queue.SimpleQueue()
         self.busy_seconds = 0.0
@@ -50,10 +51,14 @@ class Courier(threading.Thread):
 
     def finish(self, seconds: float) -> bool:
         """Send the rest within `seconds` (a quarter of it while the server is away); True if all was sent."""
-        wait = seconds / 4 if self._away else seconds
-        self._deadline = time.monotonic() + wait
+        end = time.monotonic() + seconds
+        self._deadline = time.monotonic() + seconds / 4 if self._away else end
         self._hurry.set()
-        self.join(wait + 1)
+        self.join(self._deadline - time.monotonic())
+        if not self._away:
+            self._deadline = end
+            self.join(max(0.0, end - time.monotonic()))
+        self.join(1.0)
         return not self.is_alive() and not self._segment.path.exists()
 
     def run(self) -> None:
@@ -109,6 +114,7 @@ class Courier(threading.Thread):
                 return
             writer.apply(events)
             segment.applied(end)
+            self._back()
             self._batch = min(_BATCH, 2 * self._batch)
 
     def _persist(self, call: Callable[[], None]) -> bool:

@@ -1,0 +1,94 @@
+"""A confirmed student as an MLflow model: it loads by itself, without a pickle, and answers as the student does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from orchestrator.tracking import MlflowObserver, SweepInfo
+from orchestrator.tracking.artifacts import signature
+from orchestrator.tracking.client import connect
+from orchestrator.tracking.observer import Level
+from tests.helpers.transfer_sets import synthetic
+from trainables.evaluation import export, predict
+from trainables.spec import RunSpec
+from trainables.spec.student import AudioTextTransformer
+from trainables.students import build_student
+from trainables.transfer_set import TransferSet
+
+LOAD = """
+import json, sys
+import mlflow
+import pandas as pd
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model(sys.argv[2])
+given = json.loads(open(sys.argv[3]).read())
+answer = model.predict(pd.DataFrame(given))
+import trainables
+print(json.dumps({
+    "probabilities": answer.to_numpy().tolist(), "labels": list(answer.columns), "code": trainables.__file__,
+    "inputs": model.metadata.get_input_schema().input_names(),
+    "outputs": model.metadata.get_output_schema().input_names(),
+}))
+"""
+
+
+def rows(data: TransferSet, index: np.ndarray[Any, Any]) -> dict[str, list[Any]]:
+    assert data.frames is not None and data.frame_offsets is not None
+    assert data.tokens is not None and data.token_offsets is not None
+    frames, tokens = data.frame_offsets, data.token_offsets
+    return {
+        "frames": [data.frames[frames[i] : frames[i + 1]].astype(float).tolist() for i in index],
+        "tokens": [data.tokens[tokens[i] : tokens[i + 1]].tolist() for i in index],
+    }
+
+
+@pytest.mark.parametrize(
+    ("modalities", "names"),
+    [(["audio", "text"], ["frames", "tokens"]), (["text"], ["tokens"]), (["audio"], ["frames"])],
+)
+def test_the_signature_asks_for_what_the_student_reads(modalities: list[str], names: list[str]) -> None:
+    found = signature({"student": {"modalities": modalities}, "labels": ["joy", "anger"]})
+    assert found.inputs.input_names() == names and found.outputs.input_names() == ["joy", "anger"]
+
+
+def test_the_model_loads_and_answers_as_the_student(tmp_path: Path) -> None:
+    data = synthetic(tmp_path)
+    run = RunSpec(student=AudioTextTransformer(width=16, heads=2))
+    student = build_student(run.student, data, seed=0)
+    export(student, run, data, tmp_path / "exported")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    info = SweepInfo(sweep="s-ab12", stand_in=True, artifact_location=str(tmp_path / "mlflow-artifacts"))
+    said: list[str] = []
+
+    def say(text: str, level: Level) -> None:
+        said.append(text)
+
+    for _ in range(2):
+        with MlflowObserver(info, uri=uri, spool=tmp_path / "spool", say=say, every=0.02) as watch:
+            watch.model(tmp_path / "exported", row="best-1")
+        assert watch.close()
+    assert said == []
+    client = connect(uri)
+    experiment = client.get_experiment_by_name("orch").experiment_id
+    (logged,) = client.search_logged_models([experiment])
+    assert str(logged.status) == "READY" and logged.tags["orch.stand_in"] == "true"
+    assert logged.params["student.width"] == "16"
+    files = [p for p in (tmp_path / "mlflow-artifacts").rglob("*") if p.is_file()]
+    assert not [p for p in files if p.suffix in (".pkl", ".pickle", ".pt", ".bin")]
+    expected = predict(student, data, "test")
+    (tmp_path / "rows.json").write_text(json.dumps(rows(data, expected.index)))
+    command = [sys.executable, "-c", LOAD, uri, f"models:/{logged.model_id}", str(tmp_path / "rows.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert Path(answer["code"]).is_relative_to(tmp_path), "the model does not carry its own code"
+    assert answer["labels"] == answer["outputs"] == list(data.labels)
+    assert answer["inputs"] == ["frames", "tokens"]
+    np.testing.assert_allclose(answer["probabilities"], expected.probabilities, atol=1e-5)
