@@ -141,6 +141,11 @@ def local_folder(root: str) -> Path | None:
     return Path(rest).absolute() if scheme in ("file", "local") else None
 
 
+def cores() -> int:
+    """The CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def default_scale(settings: Settings) -> tuple[Literal["laptop", "full"], str]:
     """The scale to run at where no flag says, and why."""
     if settings.scale:
@@ -205,4 +210,4 @@ def _first_fault(error: ValidationError, origins: Mapping[str, str]) -> str:
     return f"{name}: {message}; it comes from {origins.get(name, 'a flag')}"
 
 
-__all__ = ["CORPORA", "FILE", "Settings", "config_file", "default_scale", "load", "local_folder"]
+__all__ = ["CORPORA", "FILE", "Settings", "config_file", "cores", "default_scale", "load", "local_folder"]

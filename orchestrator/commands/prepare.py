@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -31,7 +30,7 @@ def prepare(
     from orchestrator.display.corpus import corpus_view
     from orchestrator.display.progress import counting
     from orchestrator.errors import SettingsError
-    from orchestrator.settings import load
+    from orchestrator.settings import cores, load
     from trainables.prepare import prepare as run
     from trainables.prepare import problem_table
     from trainables.storage import Storage
@@ -47,7 +46,7 @@ def prepare(
         )
     store = Storage(settings.storage)
     with counting(f"prepare {corpus}", sys.stderr, live=is_terminal(sys.stderr)) as progress:
-        record = run(store, corpus_spec(corpus, modalities), folder, len(os.sched_getaffinity(0)), progress)
+        record = run(store, corpus_spec(corpus, modalities), folder, cores(), progress)
     found = problem_table(record)
     console(sys.stdout).print(corpus_view(found, store.url(f"corpora/{record.fingerprint}")))
     if strict and not found.complete:

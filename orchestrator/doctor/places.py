@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from orchestrator.doctor.finding import Finding, brief, hidden
 from orchestrator.doctor.packages import installed
 from orchestrator.errors import SettingsError
-from orchestrator.settings import CORPORA, FILE, GPU, Settings
+from orchestrator.settings import CORPORA, FILE, GPU, Settings, cores
 from trainables.errors import OrchError
 
 REACH_SECONDS = 3.0
@@ -64,7 +64,7 @@ def mlflow(settings: Settings) -> list[Finding]:
 def ray(settings: Settings) -> list[Finding]:
     address = settings.ray_address
     if not address:
-        return [Finding("ray", "ok", f"no cluster configured: a local one on {len(os.sched_getaffinity(0))} cores")]
+        return [Finding("ray", "ok", f"no cluster configured: a local one on {cores()} cores")]
     if address in ("auto", "local"):
         return [Finding("ray", "ok", f"RAY_ADDRESS is {address}: Ray looks for it itself")]
     parts = urlsplit(address if "://" in address else f"ray-gcs://{address}")
