@@ -76,17 +76,20 @@ def scratch_text(spec: Scratch, tokenizer: Any) -> Any:
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
-    """Lower-case WordPiece learned on `texts`; the same texts give the same pieces."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    """Lower-case word pieces learned on `texts` by byte-pair merges; the same texts give the same pieces.
+
+    Not the library's WordPiece trainer, whose pieces differ from call to call: it numbers the inner characters
+    in the order of a hash map.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     pad, unknown, start, end, mask = _SPECIAL
-    tokenizer = Tokenizer(models.WordPiece(unk_token=unknown))
+    tokenizer = Tokenizer(models.BPE(unk_token=unknown))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=list(_SPECIAL), show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=list(_SPECIAL), show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.decoder = decoders.WordPiece()
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{start} $A {end}",
         special_tokens=[(t, tokenizer.token_to_id(t)) for t in (start, end)],
