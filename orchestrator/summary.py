@@ -37,7 +37,7 @@ class Gain(_Value):
 
 
 class Ceilings(_Value):
-    """The Bayes scores that the stand-in's generating rules allow, in the summary's metric."""
+    """The weighted F1 that the stand-in's generating rules allow a perfect reader (Bayes)."""
 
     audio: float
     text: float

@@ -48,7 +48,8 @@ def prepare(
     with counting(f"prepare {corpus}", sys.stderr, live=is_terminal(sys.stderr)) as progress:
         record = run(store, corpus_spec(corpus, modalities), folder, cores(), progress)
     found = problem_table(record)
-    console(sys.stdout).print(corpus_view(found, store.url(f"corpora/{record.fingerprint}")))
+    place = store.url(f"corpora/{record.fingerprint}")
+    console(sys.stdout).print(corpus_view(found, place, record.info.get("ceilings")))
     if strict and not found.complete:
         raise typer.Exit(1)
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from orchestrator.display.tables import STAND_IN
 
 if TYPE_CHECKING:
     from trainables.importers.base import Problem
     from trainables.prepare import PrepareSummary
 
 
-def corpus_view(found: PrepareSummary, place: str) -> RenderableType:
+def corpus_view(found: PrepareSummary, place: str, ceilings: Mapping[str, Any] | None = None) -> RenderableType:
+    """`ceilings`: the Bayes scores that a corpus made by rule allows."""
     parts: list[RenderableType] = []
+    if found.stand_in:
+        parts += [Text(STAND_IN, style="bold yellow"), Text()]
     if found.problems:
         parts += [Text("Rows that are not ok", style="bold"), rows(found.problems), Text()]
     if found.remarks:
@@ -25,7 +30,11 @@ def corpus_view(found: PrepareSummary, place: str) -> RenderableType:
         parts += [Text(f"{len(found.extra_clips)} clips without a row, left out: {told}"), Text()]
     if found.statuses:
         parts.append(Text("by status: " + ", ".join(f"{name} {count}" for name, count in found.statuses.items())))
-    parts += [counts(found), Text(f"corpus  {place}")]
+    parts.append(counts(found))
+    if ceilings:
+        told = ", ".join(f"{name} {ceilings[name]:.3f}" for name in ("audio", "text", "both"))
+        parts.append(Text(f"Bayes ceilings (weighted F1): {told}"))
+    parts.append(Text(f"corpus  {place}"))
     return Group(*parts)
 
 

@@ -26,7 +26,7 @@ def summary_view(summary: Summary, ui_command: str = "orch ui") -> RenderableTyp
     if summary.ceilings is not None:
         c = summary.ceilings
         parts.append(
-            Text(f"Bayes ceilings of the stand-in: audio {c.audio:.3f}, text {c.text:.3f}, both {c.both:.3f}")
+            Text(f"Bayes ceilings (weighted F1): audio {c.audio:.3f}, text {c.text:.3f}, both {c.both:.3f}")
         )
     parts += [Text(trial_line(summary)), Text(), paths(summary, ui_command)]
     return Group(*parts)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from orchestrator.display.corpus import corpus_view
 from tests.helpers.cli import bare_machine, orch
 from tests.helpers.meld_trees import row, write_csvs, write_tree
+from trainables.prepare import PrepareSummary, SplitCount
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +65,19 @@ def test_every_row_that_is_not_ok_is_named_with_its_reason(tmp_path: Path) -> No
     assert any(line.startswith("test-dia2-utt1 missing_media ") for line in lines)
     assert "by status: missing_media 1" in lines
     assert "test 2 2610 1 -2608" in lines
+
+
+def test_the_stand_in_says_what_it_is_and_what_its_rules_allow() -> None:
+    counts = tuple(SplitCount(split, rows, None, 0) for split, rows in (("train", 8), ("dev", 1), ("test", 2)))
+    found = PrepareSummary(counts, {}, (), (), ("dia0_utt9.mp4",), stand_in=True)
+    stream = io.StringIO()
+    view = corpus_view(found, "/data/corpora/01", {"audio": 0.551, "text": 0.552, "both": 0.71})
+    Console(file=stream, width=80, color_system=None).print(view)
+    text = "\n".join(squeezed(stream.getvalue()))
+    assert text.startswith("STAND-IN CORPUS")
+    assert "Bayes ceilings (weighted F1): audio 0.551, text 0.552, both 0.710\n" in text
+    assert "train 8 – 0\n" in text
+    assert "1 clips without a row, left out: dia0_utt9.mp4" in text
 
 
 def test_a_second_time_nothing_is_read_again(texts: str) -> None:

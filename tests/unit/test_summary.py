@@ -56,7 +56,7 @@ def test_the_page_fits_and_holds_everything(width: int) -> None:
         "teacher-fusion teacher 0.571 [0.531, 0.611] 94.4 M 1",
         "over default +0.010 [-0.010, +0.030]\n",
         "over supervised +0.040 [+0.012, +0.068] clear of 0",
-        "Bayes ceilings of the stand-in: audio 0.551, text 0.552, both 0.710",
+        "Bayes ceilings (weighted F1): audio 0.551, text 0.552, both 0.710",
         "12 trials: 8 completed, 3 pruned, 1 failed",
         "sweep /data/orch-store/sweeps/cmd-meld-0123456789abcdef",
         "to look orch ui",
