@@ -97,7 +97,7 @@ class AudioStem(nn.Module):
         """frames [B, T, mel], mask [B, T] -> [B, ceil(T / stride), width] and its mask."""
         x = frames
         for i, convolution in enumerate(self.convolutions):
-            x = convolution(x if i == 0 else F.gelu(x) * mask[..., None])
+            x = convolution(x if i == 0 else F.relu(x) * mask[..., None])
             # Output j looks at frame 2j and its neighbours: it is valid where frame 2j is.
             mask = mask[:, ::2]
         out: Tensor = self.positions(self.norm(x))

@@ -70,7 +70,7 @@ class Block(nn.Module):
         source = query if self.norm_key is None else self.norm_key(y)
         mixed, mean = self.attention(query, source, keys, maps)
         x = x + self.dropout(mixed)
-        return x + self.dropout(self.narrow(F.gelu(self.widen(self.norm(x))))), mean
+        return x + self.dropout(self.narrow(F.relu(self.widen(self.norm(x))))), mean
 
 
 class CrossModal(nn.Module):

@@ -7,7 +7,9 @@ an epoch, from 0 in the first to 1 in the last; the learning rate moves every st
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -154,8 +156,8 @@ class Loop:
         for step, index in enumerate(batches):
             self._set_learning_rate((epoch - 1 + (step + 0.5) / len(batches)) / self.run.training.epochs)
             for name, value in self._step(index, sampling.weights, progress).items():
-                share = value.detach() * (len(index) / len(rows))
-                totals[name] = totals[name] + share if name in totals else share
+                total = totals.setdefault(name, torch.zeros_like(value))
+                total.add_(value.detach(), alpha=len(index) / len(rows))
         means = {name: float(total) for name, total in totals.items()}
         for name, mean in means.items():
             if not math.isfinite(mean):
@@ -175,7 +177,7 @@ class Loop:
             own = self.batcher.targets(np.concatenate(slices), weights)
         terms = self.method.loss(output, own, progress)
         self.optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        functools.reduce(operator.add, terms.values()).backward()  # type: ignore[no-untyped-call]
         if self.world.size > 1:
             self.world.combine(self.student, self.method.heads)
         nn.utils.clip_grad_norm_(self.parameters, self.run.training.clip)
