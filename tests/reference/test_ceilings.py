@@ -85,6 +85,12 @@ def test_other_rules_have_other_ceilings() -> None:
     assert abs(accuracy - alike["both"].accuracy) > 0.1  # so the classifier's agreement above says something
 
 
+def test_audible_words_lift_audio_to_both() -> None:
+    audible, inaudible = ceilings(rules_of(StandInSpec(audible_words=True))), ceilings(RULES)
+    assert audible["audio"] == audible["both"] == inaudible["both"]
+    assert inaudible["audio"].accuracy < 0.6
+
+
 def test_fusing_has_room_over_either_modality() -> None:
     bounds = ceilings(RULES)
     assert bounds["both"].weighted_f1 > 0.2 + max(bounds["text"].weighted_f1, bounds["audio"].weighted_f1)

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from trainables.spec import EMOTIONS, StandInSpec
-from trainables.standin.lexicon import CALLS, CLOSES, OPENINGS, STATES, emotion_of, sentence
+from trainables.standin.lexicon import CALLS, CLOSES, OPENINGS, STATES, emotion_of, muted, sentence
 from trainables.standin.rules import AROUSAL, VALENCE, Channel, cast, plan, rules_of, split_sizes
 from trainables.standin.voices import MANNERS, VOICES
 
@@ -35,6 +35,18 @@ def test_the_words_emotion_can_be_read_off_any_sentence(emotion: str) -> None:
 def test_a_sentence_of_no_or_two_emotions_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="one emotion"):
         emotion_of(text)
+
+
+def test_a_listener_hears_the_same_whatever_the_emotion() -> None:
+    said = {muted(f"{CALLS[e][i]}, I'm {STATES[e][i]} at home.") for e in EMOTIONS for i in range(5)}
+    assert said == {"Hey, I'm so at home."}
+    lines = plan(StandInSpec(utterances=300))
+    assert all(line.heard == muted(line.text) != line.text for line in lines)
+    assert all(len(line.heard.split()) == len(line.text.split()) for line in lines)
+
+
+def test_audible_words_are_spoken_as_written() -> None:
+    assert all(line.heard == line.text for line in plan(StandInSpec(utterances=30, audible_words=True)))
 
 
 def test_a_plan_depends_on_its_spec_alone() -> None:

@@ -35,8 +35,9 @@ EVENTS = [
 
 
 def test_words_span_their_phones_and_pauses_belong_to_none() -> None:
-    words, phones = segments(EVENTS, TEXT, round(1.2 * RATE))
-    assert [word.label for word in words] == ["Yay", "I am", "up"]
+    """What is said has the transcript's words for labels, those of another wording too."""
+    words, phones = segments(EVENTS, TEXT, "Wow, I am out.", round(1.2 * RATE))
+    assert [word.label for word in words] == ["Wow", "I am", "out"]
     assert [(round(w.start, 4), round(w.end, 4)) for w in words] == [(0, 0.5), (0.6, 0.8), (0.8, 1.0)]
     assert [phone.label for phone in phones] == ["j", "eI", "aI", "m", "V", "p"]
     assert phones[1] == Span("eI", 0.2, 0.5)
@@ -45,7 +46,7 @@ def test_words_span_their_phones_and_pauses_belong_to_none() -> None:
 def test_a_word_without_a_phone_is_an_error() -> None:
     silent = [event for event in EVENTS if event.label not in {"aI", "m"}]
     with pytest.raises(RuntimeError, match="no phone for 'I am'"):
-        segments(silent, TEXT, RATE)
+        segments(silent, TEXT, TEXT, RATE)
 
 
 def noise() -> np.ndarray[tuple[int], np.dtype[np.int16]]:

@@ -38,6 +38,9 @@ class StandInSpec(Spec):
     """Probability that the voice carries another emotion than the utterance's, of the same arousal."""
     label_noise: Probability = 0.05
     """Probability that the annotated label is drawn at random from all seven."""
+    audible_words: bool = False
+    """Whether the words that carry the emotion are spoken as written. If not, the speaker says "hey" and "so" in
+    their place: audio then has prosody alone, and an exact ceiling. If so, audio knows all that text knows."""
     seed: int = 0
     max_seconds: Positive = 15.0
     min_seconds: Positive = 0.4

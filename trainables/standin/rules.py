@@ -9,7 +9,8 @@ Each utterance draws, independently of every other one:
 
 given y the last three are independent. Words tell valence and voices tell arousal (Russell 1980; words err on
 arousal, voices on valence), so that the two errors differ and a model that fuses gains. Speaker, dialogue, turn,
-opening and close of a sentence are independent of all four: nothing else tells the emotion.
+opening and close of a sentence are independent of all four: nothing else tells the emotion. Unless the words are
+audible, audio depends on `voice` alone and text on `words` alone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainables.spec.corpus import EMOTIONS, StandInSpec
-from trainables.standin.lexicon import CALLS, CLOSES, OPENINGS, STATES, sentence
+from trainables.standin.lexicon import CALLS, CLOSES, MUTED_CALL, MUTED_STATE, OPENINGS, STATES, muted, sentence
 from trainables.standin.voices import (
     LEVEL_JITTER,
     MANNERS,
@@ -51,11 +52,16 @@ class Rules:
     words: Channel
     voice: Channel
     label: Channel
+    audible: bool = False
+    """Whether the words can be heard as well as read."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One utterance to be spoken. `emotion`, `words` and `voice` never leave the generator."""
+    """One utterance: `text` is its transcript, `heard` what is spoken, word for word as many.
+
+    `emotion`, `words` and `voice` never leave the generator.
+    """
 
     split: str
     dialogue: int
@@ -65,6 +71,7 @@ class Line:
     words: str
     voice: str
     text: str
+    heard: str
     speaker: Voice
     pitch: int
     rate: int
@@ -79,8 +86,8 @@ class Line:
 def tables() -> tuple[object, ...]:
     """Everything beside the spec that the corpus is made from; its text is part of a corpus's identity."""
     return (
-        VERSION, CALLS, STATES, OPENINGS, CLOSES, VOICES, MANNERS, PITCH_JITTER, RATE_JITTER, LEVEL_JITTER,
-        MELD_COUNTS, VALENCE, AROUSAL, SHARES, TURNS,
+        VERSION, CALLS, STATES, OPENINGS, CLOSES, MUTED_CALL, MUTED_STATE, VOICES, MANNERS, PITCH_JITTER,
+        RATE_JITTER, LEVEL_JITTER, MELD_COUNTS, VALENCE, AROUSAL, SHARES, TURNS,
     )  # fmt: skip
 
 
@@ -92,6 +99,7 @@ def rules_of(spec: StandInSpec) -> Rules:
         words=_confusion(VALENCE, spec.text_noise),
         voice=_confusion(AROUSAL, spec.prosody_noise),
         label=_confusion((EMOTIONS,), spec.label_noise * (1 - 1 / len(EMOTIONS))),
+        audible=spec.audible_words,
     )
 
 
@@ -141,7 +149,7 @@ def _line(chance: random.Random, rules: Rules, speaker: Voice, **place: Any) -> 
     words, voice, label = (
         EMOTIONS[_draw(chance, channel[truth])] for channel in (rules.words, rules.voice, rules.label)
     )
-    manner = MANNERS[voice]
+    manner, text = MANNERS[voice], sentence(words, chance)
     pitch = manner.pitch + speaker.pitch + chance.gauss(0, PITCH_JITTER)
     rate = 175 * manner.rate * speaker.rate * (1 + chance.gauss(0, RATE_JITTER))
     return Line(
@@ -149,7 +157,8 @@ def _line(chance: random.Random, rules: Rules, speaker: Voice, **place: Any) -> 
         emotion=EMOTIONS[truth],
         words=words,
         voice=voice,
-        text=sentence(words, chance),
+        text=text,
+        heard=text if rules.audible else muted(text),
         speaker=speaker,
         pitch=min(99, max(0, round(pitch))),
         rate=round(rate),

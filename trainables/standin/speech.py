@@ -93,13 +93,12 @@ class Synthesiser:
         self._blocks.clear()
         self._marks.clear()
         self._set_voice(line, manner)
-        heard = line.text.rstrip(".") + manner.contour
-        data = heard.encode("utf-8")
+        data = (line.heard.rstrip(".") + manner.contour).encode("utf-8")
         self._library.espeak_Synth(data, len(data) + 1, 0, 1, 0, _UTF8, None, None)
         if not self._blocks:
-            raise RuntimeError(f"eSpeak NG said nothing for {line.text!r}")
+            raise RuntimeError(f"eSpeak NG said nothing for {line.heard!r}")
         raw = np.concatenate(self._blocks)
-        words, phones = segments(self._marks, line.text, len(raw))
+        words, phones = segments(self._marks, line.heard, line.text, len(raw))
         return Utterance(colour(raw, manner, line.level), words, phones)
 
     def _set_voice(self, line: Line, manner: Manner) -> None:
@@ -138,12 +137,12 @@ def _load() -> ctypes.CDLL:
     return library
 
 
-def segments(marks: list[Mark], text: str, samples: int) -> tuple[list[Span], list[Span]]:
+def segments(marks: list[Mark], heard: str, text: str, samples: int) -> tuple[list[Span], list[Span]]:
     """Words and phones of an utterance from its events; pauses belong to neither.
 
     A phone lasts until the next phone or pause begins, and a word from its first phone's start to its last one's
-    end. The library runs some words together ("I'm", "I am"); such a word's label is all of its text. Raises
-    RuntimeError where a word has no phone, which would leave it without a time.
+    end. A word's label is what the transcript `text` has in its place: two words where the library runs two
+    together ("I am"). Raises RuntimeError where a word has no phone, which would leave it without a time.
     """
     sounds = [mark for mark in marks if mark.kind == _PHONEME]
     ends = [mark.sample for mark in sounds[1:]] + [samples]
@@ -152,13 +151,13 @@ def segments(marks: list[Mark], text: str, samples: int) -> tuple[list[Span], li
         for mark, end in zip(sounds, ends, strict=True)
         if not mark.label.startswith("_") and mark.label and end > mark.sample
     ]
-    words = []
+    words, written = [], [token.strip(",.") for token in text.split()]
     starts = [mark.position for mark in marks if mark.kind == _WORD]
-    for start, after in zip(starts, [*starts[1:], len(text) + 1], strict=True):
+    for start, after in zip(starts, [*starts[1:], len(heard) + 1], strict=True):
         inside = [phone for sound, phone in spoken if start <= sound.position < after]
-        label = text[start - 1 : after - 1].strip(" ,.")
+        label = " ".join(written[len(heard[: start - 1].split()) : len(heard[: after - 1].split())])
         if not inside:
-            raise RuntimeError(f"eSpeak NG gave no phone for {label!r} in {text!r}")
+            raise RuntimeError(f"eSpeak NG gave no phone for {label!r} in {heard!r}")
         words.append(Span(label, inside[0].start, inside[-1].end))
     return words, [phone for _, phone in spoken]
 
