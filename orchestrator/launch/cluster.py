@@ -1,8 +1,7 @@
 """The Ray cluster: a local one that starts fast and leaves nothing behind, or one that is already there.
 
 A local cluster answers only to the token in this process's environment, keeps its files in a folder of its own,
-and ends with the context whatever ends it. The dashboard is left out unless worker
-groups may be stopped early: Ray Train then needs it to free their reservations.
+and ends with the context whatever ends it. It has no dashboard: nothing here needs one.
 """
 
 from __future__ import annotations

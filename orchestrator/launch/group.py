@@ -2,6 +2,10 @@
 
 Ray Train restarts the group when a worker is lost; what the workers do goes on from their own checkpoints. Our own
 errors are the same at every attempt and end the work at once.
+
+A group's reservation outlives a controller that is killed. Ray's own cleaner asks the dashboard whether it is, and
+cleans nothing where that has no answer (no dashboard, or a second Ray on the machine). So the first worker tells
+which placement group it sits in, and whoever ends the group gives that back.
 """
 
 from __future__ import annotations
@@ -29,17 +33,58 @@ GroupWork = Callable[[Any, int, Tell], None]
 """What every worker runs: (task, rank, tell). Only what rank 0 tells is told."""
 
 
-def run_group(work: GroupWork, task: Any, need: WorkerResources, on_message: Callable[[Message], None]) -> None:
+def run_group(
+    work: GroupWork,
+    task: Any,
+    need: WorkerResources,
+    on_message: Callable[[Message], None],
+    on_group: Callable[[str], None] | None = None,
+) -> None:
     """Run `work` on `need.workers` workers and pass on what rank 0 tells, in order, until all have ended.
 
+    `on_group` gets the placement group of each attempt, for a caller that may not live to see the end.
     Raises UserError or StageError with the reason where a worker failed, or where the group was lost too often.
     """
-    from ray.util.queue import Empty, Queue
+    from ray.util.queue import Queue
 
     queue = Queue(actor_options={"num_cpus": 0})
+    groups: list[str] = []
+
+    def take(message: Message) -> None:
+        if "group" in message:
+            groups.append(message["group"])
+            if on_group:
+                on_group(message["group"])
+        elif "error" in message:
+            raise (UserError if message["user"] else StageError)(message["error"])
+        else:
+            on_message(message)
+
+    try:
+        failure = _fit({"work": work, "task": task, "queue": queue}, need, take)
+    finally:
+        queue.shutdown(force=True)
+        for group in groups:
+            release(group)
+    if failure is not None:
+        raise StageError(_reason(failure)) from failure
+
+
+def release(group: str) -> None:
+    """Give a placement group back, with whatever still runs in it; one that is gone is no error."""
+    from ray import PlacementGroupID
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(group)))
+
+
+def _fit(config: dict[str, Any], need: WorkerResources, take: Callable[[Message], None]) -> BaseException | None:
+    """Ray Train in a thread of its own, its messages in this one; returns how it failed."""
+    from ray.util.queue import Empty
+
     failure: list[BaseException] = []
     with TemporaryDirectory(prefix="orch-train-", ignore_cleanup_errors=True) as folder:
-        trainer = _trainer({"work": work, "task": task, "queue": queue}, need, folder)
+        trainer = _trainer(config, need, folder)
 
         def fit() -> None:
             try:
@@ -52,19 +97,11 @@ def run_group(work: GroupWork, task: Any, need: WorkerResources, on_message: Cal
         while True:
             alive = thread.is_alive()
             try:
-                _pass_on(queue.get(timeout=POLL_SECONDS if alive else 0.1), on_message)
+                take(config["queue"].get(timeout=POLL_SECONDS if alive else 0.1))
             except Empty:
                 if not alive:
                     break
-    queue.shutdown(force=True)
-    if failure:
-        raise StageError(_reason(failure[0])) from failure[0]
-
-
-def _pass_on(message: Message, on_message: Callable[[Message], None]) -> None:
-    if "error" in message:
-        raise (UserError if message["user"] else StageError)(message["error"])
-    on_message(message)
+    return failure[0] if failure else None
 
 
 def _trainer(config: dict[str, Any], need: WorkerResources, folder: str) -> Any:
@@ -92,9 +129,12 @@ def _trainer(config: dict[str, Any], need: WorkerResources, folder: str) -> Any:
 
 def _worker(config: dict[str, Any]) -> None:
     import ray.train
+    import ray.util
 
     rank = ray.train.get_context().get_world_rank()
     tell = config["queue"].put
+    if rank == 0:
+        tell({"group": ray.util.get_current_placement_group().id.hex()})
 
     def say(message: Message) -> None:
         if rank == 0:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from orchestrator.events import Report
 
-REPORTS, OUTCOME = "orch_reports", "orch_outcome"
+REPORTS, OUTCOME, GROUP = "orch_reports", "orch_outcome", "orch_group"
 
 
 class Outcome(BaseModel):
@@ -30,6 +30,11 @@ def reports_message(reports: Sequence[Report]) -> dict[str, Any]:
 
 def outcome_message(outcome: Outcome) -> dict[str, Any]:
     return {OUTCOME: outcome.model_dump_json()}
+
+
+def group_message(group: str) -> dict[str, Any]:
+    """The placement group that a trial of several workers has made."""
+    return {GROUP: group}
 
 
 def reports_of(result: Mapping[str, Any]) -> list[Report]:

@@ -1,7 +1,8 @@
 """One trial of several workers: the Tune function only waits, a Ray Train group does the work.
 
 The first worker tells each epoch and the outcome; the Tune function passes them on, so that Tune sees a trial of
-several workers as it sees one of one. When the scheduler stops the trial, its process ends, and the group with it.
+several workers as it sees one of one. When the scheduler stops the trial, its process ends, the workers with it,
+and the driver gives back what they had reserved.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 from orchestrator.events import Report
 from orchestrator.launch.cluster import first_line
 from orchestrator.launch.group import Message, Tell, run_group
-from orchestrator.launch.messages import Outcome, outcome_message, reports_message
+from orchestrator.launch.messages import Outcome, group_message, outcome_message, reports_message
 from orchestrator.launch.reporters import StoredReporter, silent
 from orchestrator.launch.trial import TrialJob, Work, outcome_of_trial
 
@@ -29,8 +30,11 @@ def run_trial_group(config: dict[str, Any], work: Work) -> None:
         else:
             tune.report(reports_message([Report.model_validate(report) for report in message["reports"]]))
 
+    def on_group(group: str) -> None:
+        tune.report(group_message(group))
+
     try:
-        run_group(trial_worker, {"config": config, "work": work}, job.resources, pass_on)
+        run_group(trial_worker, {"config": config, "work": work}, job.resources, pass_on, on_group)
     except Exception as error:
         ended.append(Outcome(state="failed", reason=first_line(error)))
     tune.report(

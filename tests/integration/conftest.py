@@ -11,5 +11,5 @@ from orchestrator.launch.cluster import Cluster, connected
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    with connected(None, cpus=4, dashboard=True) as found:
+    with connected(None, cpus=4) as found:
         yield found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,26 @@ def test_a_group_tells_what_its_first_worker_says_and_survives_a_lost_worker(
 def test_our_own_errors_end_a_group_at_once(cluster: Cluster, work: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         run_group(work, None, TWO, lambda message: None)
+
+
+def wait_for_ever(task: Any, rank: int, tell: Tell) -> None:
+    tell({"started": True})
+    time.sleep(3600)
+
+
+def test_a_group_that_is_stopped_gives_back_what_it_had_reserved(cluster: Cluster) -> None:
+    import ray
+
+    class Stopped(Exception):
+        pass
+
+    def stop(message: Message) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        run_group(wait_for_ever, None, TWO, stop)
+    table = ray.util.placement_group_table()
+    assert [entry["state"] for entry in table.values() if entry["state"] != "REMOVED"] == []
 
 
 def test_a_trial_of_two_workers_scores_like_one_of_one(cluster: Cluster, tmp_path: Path) -> None:
