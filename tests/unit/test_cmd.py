@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from pydantic import ValidationError
 from torch import Tensor
 
 from tests.helpers.runs import small_run
@@ -156,3 +157,9 @@ def test_the_curriculum_starts_with_what_the_teacher_finds_easy(data: TransferSe
     left = np.setdiff1d(rows, chosen)
     for label in range(7):
         assert nll[chosen[data.label[chosen] == label]].max() <= nll[left[data.label[left] == label]].min()
+
+
+@pytest.mark.parametrize("weight", [1.5, {"shape": "linear", "start": 0, "end": 2}])
+def test_labels_never_weigh_below_zero(weight: object) -> None:
+    with pytest.raises(ValidationError, match=r"within \[0, 1\]"):
+        small_run(method={"type": "cmd", "kd_weight": weight})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trainables.spec.base import Count, Fraction, Positive, Spec
 from trainables.spec.schedule import Schedule, ScheduleField, TemperatureField
@@ -56,6 +56,12 @@ class CMD(Spec):
     attention_weight: ScheduleField = Schedule(start=0.0)
     """Weight of the attention transfer; above 0 it needs the teachers' attention maps."""
     curriculum: Curriculum = Curriculum()
+
+    @model_validator(mode="after")
+    def _alpha(self) -> CMD:
+        if max(self.kd_weight.start, self.kd_weight.end or 0.0) > 1:
+            raise ValueError("kd_weight above 1 would weigh the labels below 0; keep it within [0, 1]")
+        return self
 
 
 MethodSpec = Annotated[CMD | Supervised, Field(discriminator="type")]
