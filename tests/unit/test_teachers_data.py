@@ -29,7 +29,7 @@ def test_order_depends_on_seed_and_epoch_alone() -> None:
 
 def test_buckets_waste_little_padding() -> None:
     def waste(batches: list[np.ndarray[tuple[int], np.dtype[np.int64]]]) -> float:
-        return sum(LENGTHS[b].max() * len(b) for b in batches) / LENGTHS.sum()
+        return float(sum(LENGTHS[b].max() * len(b) for b in batches) / LENGTHS.sum())
 
     assert waste(epoch_batches(LENGTHS, 32, 0, 1)) < 1.1
     assert waste(length_batches(LENGTHS, 32)) < 1.1

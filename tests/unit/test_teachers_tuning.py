@@ -57,7 +57,7 @@ def test_two_workers_take_the_steps_of_one(store: str, tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    mp.spawn(worker, (port, store, str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call]
+    mp.spawn(worker, (port, store, str(tmp_path)), nprocs=2)  # type: ignore[attr-defined,no-untyped-call]
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     alone = loop_of(store)
     start = copied(alone.model)

@@ -59,7 +59,7 @@ class EncoderTeacher(Spec):
 
 
 class AudioTeacher(EncoderTeacher):
-    """wav2vec 2.0 or HuBERT; its convolutional front end is never trained."""
+    """wav2vec 2.0 or HuBERT; the convolutional front end of a pretrained one is never trained."""
 
     encoder: Encoder = Pretrained(checkpoint="facebook/wav2vec2-base")
 
@@ -68,6 +68,7 @@ class TextTeacher(EncoderTeacher):
     """BERT or RoBERTa (or any encoder of their form)."""
 
     encoder: Encoder = Pretrained(checkpoint="bert-base-uncased")
+    training: FineTuning = FineTuning(learning_rate=5e-5)
 
 
 class FusionTeacher(Spec):

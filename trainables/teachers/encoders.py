@@ -62,6 +62,9 @@ class LoadedEncoder:
         return min(LONGEST_TEXT, positions - 2)
 
     def save(self, folder: Path) -> None:
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
         self.model.save_pretrained(folder)
         if self.tokenizer is not None:
             self.tokenizer.save_pretrained(folder)
