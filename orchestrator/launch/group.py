@@ -1,11 +1,12 @@
 """A group of workers under Ray Train, driven from here: messages come back while it runs, and its end always comes.
 
-Ray Train restarts the group when a worker is lost; what the workers do goes on from their own checkpoints. Our own
+A group that lost a worker is started again, and what the workers do goes on from their own checkpoints. Our own
 errors are the same at every attempt and end the work at once.
 
 A group's reservation outlives a controller that is killed. Ray's own cleaner asks the dashboard whether it is, and
 cleans nothing where that has no answer (no dashboard, or a second Ray on the machine). So the first worker tells
-which placement group it sits in, and whoever ends the group gives that back.
+which placement group it sits in, and whoever ends the group gives that back. Ray Train itself tries nothing twice:
+it would take a group that was given back for a lost one, and reserve another.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from trainables.errors import OrchError, UserError
 
 LOST_WORKERS = 2
 """How often a group that lost a worker is started again."""
-START_FAILURES = 2
 COLLECTIVE_SECONDS = 600
 POLL_SECONDS = 0.5
 
@@ -47,7 +47,6 @@ def run_group(
     """
     from ray.util.queue import Queue
 
-    queue = Queue(actor_options={"num_cpus": 0})
     groups: list[str] = []
 
     def take(message: Message) -> None:
@@ -60,14 +59,18 @@ def run_group(
         else:
             on_message(message)
 
-    try:
-        failure = _fit({"work": work, "task": task, "queue": queue}, need, take)
-    finally:
-        queue.shutdown(force=True)
-        for group in groups:
-            release(group)
-    if failure is not None:
-        raise StageError(_reason(failure)) from failure
+    for attempt in range(LOST_WORKERS + 1):
+        queue = Queue(actor_options={"num_cpus": 0})
+        try:
+            failure = _fit({"work": work, "task": task, "queue": queue}, need, take)
+        finally:
+            queue.shutdown(force=True)
+            for group in groups:
+                release(group)
+        if failure is None:
+            return
+        if attempt == LOST_WORKERS:
+            raise StageError(_reason(failure)) from failure
 
 
 def release(group: str) -> None:
@@ -120,9 +123,7 @@ def _trainer(config: dict[str, Any], need: WorkerResources, folder: str) -> Any:
         run_config=ray.train.RunConfig(
             name=f"group-{uuid.uuid4().hex[:8]}",
             storage_path=folder,
-            failure_config=ray.train.FailureConfig(
-                max_failures=LOST_WORKERS, controller_failure_limit=START_FAILURES
-            ),
+            failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=0),
         ),
     )
 

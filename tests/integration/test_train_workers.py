@@ -77,16 +77,20 @@ def wait_for_ever(task: Any, rank: int, tell: Tell) -> None:
 def test_a_group_that_is_stopped_gives_back_what_it_had_reserved(cluster: Cluster) -> None:
     import ray
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(message: Message) -> None:
-        raise Stopped
+        raise StoppedError
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         run_group(wait_for_ever, None, TWO, stop)
-    table = ray.util.placement_group_table()
-    assert [entry["state"] for entry in table.values() if entry["state"] != "REMOVED"] == []
+    deadline = time.monotonic() + 60
+    while ray.available_resources().get("CPU", 0) < cluster.cpus and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert ray.available_resources()["CPU"] == cluster.cpus
+    states = [entry["state"] for entry in ray.util.placement_group_table().values()]
+    assert set(states) == {"REMOVED"}
 
 
 def test_a_trial_of_two_workers_scores_like_one_of_one(cluster: Cluster, tmp_path: Path) -> None:
