@@ -15,8 +15,16 @@ from orchestrator.journal import Journal
 from orchestrator.launch.cluster import Cluster
 from orchestrator.launch.sweep import SweepPlan, run_sweep
 from orchestrator.space import with_values
+from tests.helpers.transfer_sets import FINGERPRINT, synthetic
 from tests.helpers.trials import Notes, experiment, formula_work, score
+from trainables.reporter import ListReporter
 from trainables.storage import Storage
+
+THREE = [
+    {"metric": "weighted_f1"},
+    {"metric": "parameters", "direction": "min"},
+    {"metric": "latency_ms", "direction": "min"},
+]
 
 
 def plan(folder: Path, spec: ExperimentSpec, trials: int, concurrency: int | None, **faults: Any) -> SweepPlan:
@@ -87,3 +95,23 @@ def test_a_trial_that_can_never_be_placed_is_an_error_with_numbers(cluster: Clus
     spec = experiment(resources={"trial": {"cpus": 3, "workers": 2}})
     with pytest.raises(SettingsError, match=r"2 worker\(s\) of 3 CPUs .* largest nodes have 4 CPUs"):
         run_sweep(plan(tmp_path, spec, 2, None), Notes(), work=formula_work)
+
+
+def test_a_student_in_a_trial_is_bit_for_bit_that_of_a_plain_call(cluster: Cluster, tmp_path: Path) -> None:
+    from trainables.run import train
+
+    data = synthetic(tmp_path)
+    spec = experiment(epochs=2, scheduler={"type": "none"}, objectives=THREE)
+    plan_ = SweepPlan(spec, str(tmp_path / "store"), "sweeps/real", FINGERPRINT, str(tmp_path / "cache"), 4, 2)
+    records = run_sweep(plan_, Notes())
+    assert [record.reason for record in records] == [""] * 4
+    for record in records:
+        run = with_values(spec.run, {**record.params, **record.overrides})
+        alone = train(run, data, ListReporter(), threads=1)
+        told = [{k: v for k, v in report.metrics.items() if k != "seconds"} for report in record.reports]
+        assert told == [{k: v for k, v in curve.items() if k != "seconds"} for curve in alone.curves]
+        assert record.values["weighted_f1"] == alone.score
+        assert (record.values["parameters"], record.values["latency_ms"] > 0) == (alone.parameters, True)
+    table = pq.read_table(tmp_path / "store/sweeps/real/predictions.parquet")
+    assert table.num_rows == 4 * len(data.rows("dev", ("audio", "text")))
+    assert set(table.column_names) == {"number", "uid", "label", "logits"}
