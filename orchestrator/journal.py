@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,8 @@ class Journal:
             finished = [record.number for record in records if record.state == "completed"]
             if self._join_predictions(finished, Path(folder)):
                 written.append(PREDICTIONS)
-        self.storage.remove("checkpoints")
+        with suppress(OSError):  # a worker on its way out may still be writing one: a leftover, no fault
+            self.storage.remove("checkpoints")
         return written
 
     def _read_one(self, info: FileInfo) -> TrialRecord:

@@ -48,12 +48,16 @@ def run_group(
     from ray.util.queue import Queue
 
     groups: list[str] = []
+    done = False
 
     def take(message: Message) -> None:
+        nonlocal done
         if "group" in message:
             groups.append(message["group"])
             if on_group:
                 on_group(message["group"])
+        elif "done" in message:
+            done = True
         elif "error" in message:
             raise (UserError if message["user"] else StageError)(message["error"])
         else:
@@ -67,7 +71,7 @@ def run_group(
             queue.shutdown(force=True)
             for group in groups:
                 release(group)
-        if failure is None:
+        if failure is None or done:  # what is lost after the work's end is no loss
             return
         if attempt == LOST_WORKERS:
             raise StageError(_reason(failure)) from failure
@@ -143,6 +147,7 @@ def _worker(config: dict[str, Any]) -> None:
 
     try:
         config["work"](config["task"], rank, say)
+        say({"done": True})
     except OrchError as error:
         # Every rank says so: the others may be waiting for this one.
         tell({"error": str(error), "user": isinstance(error, UserError)})

@@ -80,7 +80,8 @@ class Ledger:
         if state != "failed":
             record.values = values or values_at(best_report(record.reports, self.metric), self.search.objectives)
         self._change(record, state)
-        self._journal.storage.remove(checkpoint_prefix(number))
+        if state == "completed":  # a stopped trial may still be writing its last; `seal` removes those
+            self._journal.storage.remove(checkpoint_prefix(number))
 
     def requeue(self, number: int) -> None:
         """The trial's process was lost: it starts again from its checkpoint."""

@@ -53,6 +53,7 @@ def formula_work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -
     faults = json.loads((folder / "faults.json").read_text("utf-8")) if (folder / "faults.json").exists() else {}
     fault, pause = faults.get(str(number), ""), float(faults.get("all", 0.0))
     start = _restored(reporter)
+    value = score(run, start)
     for epoch in range(start + 1, run.training.epochs + 1):
         time.sleep(pause)
         with (folder / "epochs.log").open("a", encoding="utf-8") as log:
