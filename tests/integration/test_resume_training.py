@@ -21,6 +21,7 @@ from trainables.reporter import ListReporter
 from trainables.run import TrainResult, train
 from trainables.spec import RunSpec
 from trainables.transfer_set import TransferSet
+from trainables.world import World
 
 RUN = small_run(
     method={"type": "cmd", "phase_one": 0.4, "curriculum": {"type": "teacher_nll"}, "attention_weight": 0.1},
@@ -95,12 +96,22 @@ def test_another_process_finds_the_same_bits(folder: Path, data: TransferSet, tm
 def _worker(rank: int, size: int, run: RunSpec, folder: Path, out: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{out / 'store'}", rank=rank, world_size=size)
     try:
+        _combine(rank, size)
         reporter = ListReporter()
         result = train(run, TransferSet.open(folder), reporter, threads=1)
         save_file(result.student_state, out / f"{rank}.safetensors")
         (out / f"{rank}.json").write_text(json.dumps([m for _, m in reporter.reports]))
     finally:
         dist.destroy_process_group()
+
+
+def _combine(rank: int, size: int) -> None:
+    """Gradients of slices add up; those of heads, equal on every rank, stay as they are."""
+    student, heads = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1, bias=False)
+    student.weight.grad, heads.weight.grad = torch.full((1, 2), rank + 1.0), torch.full((1, 2), 4.0)
+    World(rank, size).combine(student, heads)
+    assert student.weight.grad is not None and student.weight.grad.tolist() == [[3.0, 3.0]]
+    assert heads.weight.grad is not None and heads.weight.grad.tolist() == [[4.0, 4.0]]
 
 
 def test_two_workers_do_the_work_of_one(folder: Path, data: TransferSet, tmp_path: Path) -> None:

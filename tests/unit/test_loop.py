@@ -156,6 +156,14 @@ def test_repeats_to_the_bit_whatever_ran_between(data: TransferSet) -> None:
     assert all(torch.equal(first.student_state[k], v) for k, v in again.student_state.items())
 
 
+def test_every_epoch_drops_out_anew(data: TransferSet) -> None:
+    """All rows in one batch and a rate near 0: only dropout can tell two epochs apart."""
+    still = {"epochs": 2, "batch_size": 200, "learning_rate": 1e-12}
+    run = small_run(student=TEXT, method={"type": "supervised"}, training=still)
+    first, second = (c["loss"] for c in train(run, data, ListReporter(), threads=1).curves)
+    assert abs(first - second) > 1e-4
+
+
 def test_seeds_are_derived_from_every_part() -> None:
     seeds = {derive(0, 1), derive(0, 2), derive(1, 1), derive(0, 1, 0), derive(0, "1")}
     assert len(seeds) == 5 and all(0 <= s < 2**63 for s in seeds)
