@@ -97,7 +97,10 @@ def _student(storage: Storage, one: Candidate, models: list[str], metric: str, r
 def score_teachers(  # noqa: PLR0917 - the row is made of all of them
     storage: Storage, transfer: str, cache: Any, teachers: Mapping[str, str], metric: str, resamples: int
 ) -> list[Scored]:
-    """The teachers' rows, from the logits that the transfer set holds of the test split."""
+    """The teachers' rows, from the logits that the transfer set holds of the test split.
+
+    A teacher that reads others costs what it and they cost: their parameters and latencies are added.
+    """
     import numpy as np
 
     from trainables.metrics import scores
@@ -111,6 +114,7 @@ def score_teachers(  # noqa: PLR0917 - the row is made of all of them
     scored = []
     for name, fingerprint in teachers.items():
         record = _record(storage, prefix(fingerprint))
+        below = [_record(storage, prefix(fp)) for role, fp in record.reads.items() if role in teachers]
         logits = np.asarray(data.teachers[name].logits[rows], dtype=np.float64)
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = shifted / shifted.sum(axis=1, keepdims=True)
@@ -124,8 +128,8 @@ def score_teachers(  # noqa: PLR0917 - the row is made of all of them
             interval=Interval(low=low, high=high),
             dev_score=float(record.info["dev"][metric]),
             seeds=[int(record.spec.get("training", {}).get("seed", 0))],
-            parameters=int(record.info["parameters"]),
-            latency_ms=record.info.get("latency_ms"),
+            parameters=sum(int(one.info["parameters"]) for one in (record, *below)),
+            latency_ms=sum(float(one.info["latency_ms"]) for one in (record, *below)),
             metrics=metrics,
             models=[fingerprint],
         )

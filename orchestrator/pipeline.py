@@ -120,7 +120,7 @@ def _work_out(
         trials=counts(trials),
         leaderboard=rows,
         gains=[
-            Gain(over=g.over, difference=g.difference, interval=g.interval)
+            Gain(over=g.over, difference=g.difference, interval=g.interval, p_value=g.p_value)
             for g in gains(best, controls, metric, resamples)
         ],
         ceilings=ceilings(corpus),

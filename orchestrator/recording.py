@@ -172,12 +172,16 @@ def recording(plan: Plan, settings: Settings, folder: str, say: Observer) -> Ite
 
 
 def git_commit() -> str | None:
-    """The commit of the code that runs, where it runs from a checkout."""
-    folder = Path(__file__).resolve().parent
+    """The commit of the code that runs, where it runs from its own checkout."""
+    here = Path(__file__).resolve()
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", *words], cwd=here.parent, capture_output=True, text=True, timeout=5, check=True
+        ).stdout.strip()
+
     try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=5, check=True
-        )
+        git("ls-files", "--error-unmatch", here.name)  # not some other repository that the package lies in
+        return git("rev-parse", "HEAD") or None
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None
