@@ -105,11 +105,14 @@ class AudioStem(nn.Module):
 
 
 class TokenEmbedding(nn.Module):
-    """A factorised table, vocabulary x token_width -> width, then positions."""
+    """A factorised table, vocabulary x token_width -> width, then positions; in training words are blanked."""
 
-    def __init__(self, vocabulary: int, token_width: int, width: int, dropout: float) -> None:
+    def __init__(
+        self, vocabulary: int, token_width: int, width: int, dropout: float, word_dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.table = nn.Embedding(vocabulary, token_width)
+        self.word_dropout = word_dropout
         nn.init.normal_(self.table.weight, std=token_width**-0.5)
         self.project = nn.Linear(token_width, width, bias=False)
         self.norm = nn.LayerNorm(width)
@@ -117,7 +120,10 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens int64 [B, L] -> [B, L, width]"""
-        out: Tensor = self.positions(self.norm(self.project(self.table(tokens))))
+        x = self.table(tokens)
+        if self.training and self.word_dropout:
+            x = x * (torch.rand(tokens.shape, device=x.device) >= self.word_dropout)[..., None]
+        out: Tensor = self.positions(self.norm(self.project(x)))
         return out
 
 

@@ -69,7 +69,9 @@ class AudioTextStudent(nn.Module):
         if "audio" in self.modalities:
             self.audio = AudioStem(sizes.mel_bands, spec.width, spec.audio_stride, spec.embedding_dropout)
         if "text" in self.modalities:
-            self.text = TokenEmbedding(sizes.vocabulary, spec.token_width, spec.width, spec.embedding_dropout)
+            self.text = TokenEmbedding(
+                sizes.vocabulary, spec.token_width, spec.width, spec.embedding_dropout, spec.word_dropout
+            )
         crossed = spec.cross_layers if len(self.modalities) > 1 else 0
         self.cross = nn.ModuleList(CrossModal(*shape) for _ in range(crossed))
         self.within = nn.ModuleDict({m: SelfStack(*shape, spec.self_layers) for m in self.modalities})

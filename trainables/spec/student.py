@@ -24,6 +24,8 @@ class AudioTextTransformer(Spec):
     feedforward_ratio: Count = 4
     dropout: Probability = 0.1
     embedding_dropout: Probability = 0.2
+    word_dropout: Probability = 0.0
+    """Probability that a word piece is blanked in training: the teacher still speaks of the whole text."""
     audio_stride: Literal[2, 4, 8] = 4
     """Total stride of the convolutions over 10 ms frames."""
     token_width: Count = 64

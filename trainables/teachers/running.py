@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -48,6 +49,29 @@ def run(
             output = model(inputs.to(device), attention=attention)
         yield batch, output
     model.train(was_training)
+
+
+def latency_ms(model: TeacherModel, source: Source, runs: int = 20, seconds: float = 5.0) -> float:
+    """Median milliseconds of one utterance at batch 1 on one CPU thread, its inputs at hand.
+
+    Over up to `runs` rows spread over the source, after one to warm up; big models stop after `seconds`.
+    """
+    device, threads, was_training = next(model.parameters()).device, torch.get_num_threads(), model.training
+    rows = np.linspace(0, len(source.lengths) - 1, runs + 1).round().astype(np.int64)
+    torch.set_num_threads(1)
+    model.cpu().eval()
+    began, taken = time.perf_counter(), []
+    with torch.inference_mode():
+        for row in rows:
+            inputs = source.collate(np.array([row]))
+            start = time.perf_counter()
+            model(inputs)
+            taken.append(1e3 * (time.perf_counter() - start))
+            if time.perf_counter() - began > seconds:
+                break
+    torch.set_num_threads(threads)
+    model.to(device).train(was_training)
+    return float(np.median(taken[1:] or taken))
 
 
 def sequences(model: TeacherModel, source: Source, device: str | torch.device) -> list[Tensor]:

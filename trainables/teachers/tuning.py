@@ -31,7 +31,7 @@ from trainables.teachers import distributed
 from trainables.teachers.checkpoint import Progress, copied, load_checkpoint, save_checkpoint
 from trainables.teachers.data import epoch_batches, prefetched, split_rows
 from trainables.teachers.identity import TeacherReads
-from trainables.teachers.running import autocast, run
+from trainables.teachers.running import autocast, latency_ms, run
 from trainables.teachers.store import save_teacher
 from trainables.teachers.task import Task, make_task
 
@@ -55,7 +55,8 @@ def fine_tune(  # noqa: PLR0917
 
     Called alike on every worker of a process group, or without one. Rank 0 saves a checkpoint each epoch;
     every rank restores and reports. Returns, on every rank: labels, dev (all metrics), epochs, best_epoch,
-    parameters, width, curves. DivergedError when loss or scores are not finite.
+    parameters, latency_ms (batch 1, one CPU thread), width, curves. DivergedError when loss or scores are not
+    finite.
     """
     task = make_task(name, run_spec, storage, reads, device)
     loop = TuningLoop(task, device, microbatch)
@@ -71,6 +72,7 @@ def fine_tune(  # noqa: PLR0917
         "epochs": loop.progress.epoch,
         "best_epoch": loop.progress.best_epoch,
         "parameters": sum(p.numel() for p in task.model.parameters()),
+        "latency_ms": latency_ms(task.model, task.dev),
         "width": task.model.width,
         "curves": loop.progress.curves,
     }
