@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import Interrupted, SettingsError, StageError
@@ -26,6 +27,7 @@ OBJECT_STORE_BYTES = 128 * 1024**2
 DRIVER_RESOURCE = "orch_driver"
 """What a function that only waits for its workers reserves: with a CPU each, drivers could take them all."""
 DRIVERS = 1024
+_PREFIX = "orch-ray-"
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -110,8 +112,9 @@ def connected(address: str | None, *, cpus: int | None, dashboard: bool = False)
     with (
         _environment(),
         _terminable(),
-        tempfile.TemporaryDirectory(prefix="orch-ray-", ignore_cleanup_errors=True) as temp,
+        tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True) as temp,
     ):
+        _remove_leftovers()
         try:
             _init(address, cpus, dashboard, temp)
             yield current()
@@ -186,6 +189,14 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _remove_leftovers() -> None:
+    """The folders of clusters whose driver was killed: they can hold gigabytes of logs and spilled objects."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        pid = folder.name.removeprefix(_PREFIX).split("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def first_line(error: BaseException) -> str:
