@@ -123,4 +123,5 @@ def build_student(spec: StudentSpec, data: TransferSet, seed: int) -> AudioTextS
             )
         with torch.no_grad():
             student.text.table.weight.copy_(principal_components(as_tensor(data.token_table), spec.token_width))
+        student.text.table.weight.requires_grad_(spec.token_training == "trained")
     return student

@@ -1,10 +1,19 @@
-"""The token table: which words training blanks, and that evaluation blanks none."""
+"""The token table: which words training blanks, and what a frozen table keeps."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 
+from tests.helpers.runs import small_run
+from tests.helpers.transfer_sets import synthetic
 from trainables.encoders import TokenEmbedding
+from trainables.reporter import ListReporter
+from trainables.run import train
+from trainables.spec import AudioTextTransformer
+from trainables.students import build_student
 
 
 def embedding(word_dropout: float) -> TokenEmbedding:
@@ -31,3 +40,22 @@ def test_without_word_dropout_training_draws_nothing() -> None:
     state = torch.get_rng_state()
     assert torch.equal(plain(tokens), plain(tokens))
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_frozen_table_keeps_what_the_teacher_gave(tmp_path: Path) -> None:
+    data = synthetic(tmp_path, n=80)
+    student = AudioTextTransformer(
+        modalities=("text",), width=16, token_width=8, token_init="teacher", token_training="frozen"
+    )
+    run = small_run(student=student.model_dump())
+    before = build_student(student, data, run.seed).text.table.weight.detach().clone()
+    result = train(run, data, ListReporter(), threads=1)
+    assert torch.equal(result.student_state["text.table.weight"], before)
+    assert not torch.equal(
+        result.student_state["text.project.weight"], build_student(student, data, run.seed).text.project.weight
+    )
+
+
+def test_a_random_table_cannot_be_frozen() -> None:
+    with pytest.raises(ValueError, match="token_init: teacher"):
+        AudioTextTransformer(token_training="frozen")

@@ -32,6 +32,8 @@ class AudioTextTransformer(Spec):
     """Width of the factorised token table: vocabulary x token_width, then token_width -> width."""
     token_init: Literal["random", "teacher"] = "random"
     """`teacher`: the table starts as the leading principal components of the text teacher's own table."""
+    token_training: Literal["trained", "frozen"] = "trained"
+    """`frozen`: the table stays as it starts, so that a small corpus cannot bend it; needs token_init: teacher."""
     pooling: Literal["mean", "attention"] = "mean"
 
     @model_validator(mode="after")
@@ -40,6 +42,8 @@ class AudioTextTransformer(Spec):
             raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
         if not self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"modalities {list(self.modalities)}: name each of audio, text at most once")
+        if self.token_training == "frozen" and self.token_init == "random":
+            raise ValueError("token_training: frozen would keep a random table; set token_init: teacher")
         return self
 
 
