@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TRIALS, CURVES, PREDICTIONS = "trials.parquet", "curves.parquet", "predictions.parquet"
+TABLES = (TRIALS, CURVES, PREDICTIONS)
 
 
 def trial_key(number: int) -> str:

@@ -37,7 +37,7 @@ def make_plan(spec: ExperimentSpec, *, stand_in: bool, corpus_root: Path | None)
     corpus = corpus_fingerprint(spec.run.corpus, corpus_root)
     teachers = teacher_fingerprints(spec.run, corpus)
     needs = harvest_needs(spec)
-    transfer_set = transfer_fingerprint(spec.run, teachers, needs)
+    transfer_set = transfer_fingerprint(spec.run, {str(name): fp for name, fp in teachers.items()}, needs)
     return Plan(
         spec=spec,
         stand_in=stand_in,

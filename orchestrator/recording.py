@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from orchestrator.candidates import trial_run
 from orchestrator.errors import Interrupted
 from orchestrator.events import ModelRow, Observer, Report, StageName, TrialRecord
+from orchestrator.journal import TABLES
 from orchestrator.plan import Plan
 from orchestrator.settings import Settings
 from orchestrator.summary import Summary
@@ -20,8 +21,6 @@ from trainables.storage import Storage
 
 if TYPE_CHECKING:
     from orchestrator.tracking import MlflowObserver, SweepInfo
-
-TABLES = ("trials.parquet", "curves.parquet", "predictions.parquet")
 
 
 class Recorder(Observer):

@@ -6,9 +6,11 @@ A stage is finished when its record exists. Ray is started by the first stage th
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +20,7 @@ from orchestrator.events import Observer, StageName, TrialRecord, watching
 from orchestrator.plan import Plan
 from orchestrator.settings import Settings
 from orchestrator.summary import StageSummary
-from trainables.artifacts import Record, read_record
+from trainables.artifacts import Record, publish, read_record
 from trainables.storage import Storage
 
 if TYPE_CHECKING:
@@ -131,7 +133,9 @@ class Stages:
                 trials=self.trials,
                 concurrency=self.concurrency,
             )
+            began = time.monotonic()
             found[:] = run_sweep(plan, self.observer)
+            self._record_sweep(found, time.monotonic() - began)
             return _counts(found)
 
         ready = len(finished) >= self.trials and len(finished) == len(found)
@@ -173,6 +177,24 @@ class Stages:
         self._run("confirm", not missing, f"{len(missing)} of {len(jobs)} models", work)
         return by_name
 
+    def _record_sweep(self, trials: list[TrialRecord], seconds: float) -> None:
+        """The record of the sealed tables; extending the sweep writes it anew."""
+        from orchestrator.journal import TABLES
+
+        states = [str(trial.state) for trial in trials]
+        record = Record(
+            kind="sweep",
+            fingerprint=self.plan.sweep,
+            spec=self.plan.spec.model_dump(mode="json"),
+            reads={"transfer_set": self.plan.transfer_set},
+            rows={state: states.count(state) for state in sorted(set(states))},
+            info={"stand_in": self.plan.stand_in},
+            created=datetime.now(UTC),
+            seconds=seconds,
+        )
+        tables = [name for name in TABLES if self.storage.exists(f"{self.sweep_folder}/{name}")]
+        publish(self.storage, self.sweep_folder, None, record, stored=tables)
+
     def _run(
         self, stage: StageName, ready: bool, what: str, work: Callable[[], str], why: str = "its output exists"
     ) -> None:
@@ -181,8 +203,6 @@ class Stages:
             self.observer.stage_skipped(stage, f"{why} ({what})")
             self.done[stage] = StageSummary(skipped=True, seconds=0.0, why=f"{why} ({what})")
             return
-        import time
-
         began = time.monotonic()
         with watching(self.observer, stage, what) as report:
             report.note = work()
@@ -220,4 +240,4 @@ def _rows(record: Record) -> str:
 def _counts(trials: list[TrialRecord]) -> str:
     states = [trial.state for trial in trials]
     names = ("completed", "pruned", "failed")
-    return ", ".join(f"{states.count(name)} {name}" for name in names if name in states)  # type: ignore[arg-type]
+    return ", ".join(f"{states.count(name)} {name}" for name in names if name in states)

@@ -23,9 +23,7 @@ class _Loader(yaml.SafeLoader):
 
 
 # YAML 1.1, which PyYAML reads, wants a dot and a signed exponent; people and YAML 1.2 do not.
-_Loader.add_implicit_resolver(
-    _FLOAT, re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+_Loader.add_implicit_resolver(_FLOAT, re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
 
 
 def parse(text: str) -> Any:

@@ -19,7 +19,9 @@ def summary_view(summary: Summary, ui_command: str = "orch ui") -> RenderableTyp
     parts: list[RenderableType] = [Text()]
     if summary.stand_in:
         parts.append(Text(STAND_IN, style="bold yellow"))
-    parts.append(Text(f"{summary.experiment}: {summary.metric} on test, confirmed", style="bold"))
+    seeds = max((len(row.seeds) for row in summary.leaderboard), default=1)
+    parts.append(Text(f"{summary.experiment}: {summary.metric}, mean ± sd over {seeds} seeds", style="bold"))
+    parts.append(Text("chosen on dev, test read once; latency: one utterance, one CPU thread", style="dim"))
     parts.append(leaderboard(summary.leaderboard))
     if summary.gains:
         parts += [Text("Gain of the best configuration (95 % paired bootstrap)", style="bold"), gains(summary)]
@@ -36,13 +38,13 @@ def leaderboard(rows: list[ModelRow]) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("model", overflow="fold")
     table.add_column("role", no_wrap=True)
-    for heading in ("score", "95 % interval", "size", "latency", "seeds"):
+    for heading in ("dev", "test", "95 % interval", "size", "latency"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         latency = "" if row.latency_ms is None else f"{row.latency_ms:.2f} ms"
         style = "bold" if row.role == "best" else ""
         size = words.count(row.parameters)
-        cells = (row.name, row.role, spread(row), interval(row.interval), size, latency, str(len(row.seeds)))
+        cells = (row.name, row.role, f"{row.dev_score:.3f}", spread(row), interval(row.interval), size, latency)
         table.add_row(*map(Text, cells), style=style)
     return table
 
