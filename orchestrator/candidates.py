@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from orchestrator.controls import without_teachers
 from orchestrator.errors import StageError
 from orchestrator.events import TrialRecord
 from orchestrator.experiment import ExperimentSpec, Objective
 from orchestrator.leaderboard import Candidate
 from orchestrator.space import with_values
 from trainables.artifacts import canonical_json
-from trainables.spec import RunSpec, Supervised
+from trainables.spec import RunSpec
 
 
 def ranked(trials: Sequence[TrialRecord], objective: Objective) -> list[TrialRecord]:
@@ -29,7 +30,8 @@ def candidates(spec: ExperimentSpec, trials: Sequence[TrialRecord]) -> list[Cand
     """What `confirm` trains.
 
     The control without a teacher is the best configuration's own student, optimiser and length with hard labels
-    alone, so that it differs in nothing but the teachers; the default is the method at its own setting.
+    alone, so that it differs in nothing but what it has of its teachers; the default is the method at its own
+    setting.
     """
     order = ranked(trials, spec.search.objectives[0])
     if not order:
@@ -46,8 +48,8 @@ def candidates(spec: ExperimentSpec, trials: Sequence[TrialRecord]) -> list[Cand
         chosen.append(Candidate(f"best-{len(chosen) + 1}", "best", run, trial.params, trial.number))
     best = chosen[0]
     chosen.append(Candidate("default", "default", spec.run, {}, _number(trials, "default")))
-    unsupervised = best.run.model_copy(update={"method": Supervised()})
-    chosen.append(Candidate("no-teacher", "control", unsupervised, best.params))
+    alone = with_values(best.run, without_teachers(best.run))
+    chosen.append(Candidate("no-teacher", "control", alone, best.params))
     return chosen + unimodal(best)
 
 

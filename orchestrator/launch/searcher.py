@@ -22,14 +22,12 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
+from orchestrator.controls import without_teachers
 from orchestrator.events import TrialRecord
 from orchestrator.experiment import ExperimentSpec, SearchSpec
 from orchestrator.launch.ledger import Ledger, scores_by_epoch
 from orchestrator.space import Distribution, Float, Int, Space, active, default_point, get_path, ordered
 from trainables.spec import RunSpec
-
-CONTROL = {"method": {"type": "supervised"}}
-"""What makes the control: the same student on hard labels alone."""
 
 _STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
@@ -39,7 +37,7 @@ def suggestion(spec: ExperimentSpec, records: Sequence[TrialRecord], number: int
     if number == 0:
         return TrialRecord(number=0, role="default", params=default_point(spec.search.space, spec.run))
     if number == 1 and spec.run.method.type != "supervised":
-        return TrialRecord(number=1, role="control", params={}, overrides=CONTROL)
+        return TrialRecord(number=1, role="control", params={}, overrides=without_teachers(spec.run))
     study = study_of(spec.search, records, spec.run.metric, sampler(spec.search, number))
     trial = study.ask()
     define(spec.search.space, spec.run)(trial)
