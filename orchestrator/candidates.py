@@ -14,11 +14,30 @@ from trainables.artifacts import canonical_json
 from trainables.spec import RunSpec
 
 
-def ranked(trials: Sequence[TrialRecord], objective: Objective) -> list[TrialRecord]:
-    """The completed trials of the search (its default among them), best dev value first, ties by number."""
-    sign = -1.0 if objective.direction == "max" else 1.0
-    usable = [t for t in trials if t.state == "completed" and t.role != "control" and objective.metric in t.values]
-    return sorted(usable, key=lambda trial: (sign * trial.values[objective.metric], trial.number))
+def ranked(trials: Sequence[TrialRecord], objectives: Sequence[Objective]) -> list[TrialRecord]:
+    """What may be confirmed, best dev value of the first objective first, ties by number.
+
+    Completed trials of the search, its default among them; with several objectives only the Pareto front.
+    """
+    usable = [t for t in trials if t.state == "completed" and t.role != "control" and _values(t, objectives)]
+    if len(objectives) > 1:
+        usable = [t for t in usable if not any(dominates(other, t, objectives) for other in usable)]
+    return sorted(usable, key=lambda trial: (_costs(trial, objectives)[0], trial.number))
+
+
+def dominates(one: TrialRecord, other: TrialRecord, objectives: Sequence[Objective]) -> bool:
+    """Whether `one` is at least as good in every objective and better in some."""
+    a, b = _costs(one, objectives), _costs(other, objectives)
+    return a != b and all(x <= y for x, y in zip(a, b, strict=True))
+
+
+def _values(trial: TrialRecord, objectives: Sequence[Objective]) -> bool:
+    return all(objective.metric in trial.values for objective in objectives)
+
+
+def _costs(trial: TrialRecord, objectives: Sequence[Objective]) -> tuple[float, ...]:
+    """The objectives' values, each turned so that less is better."""
+    return tuple((-1.0 if o.direction == "max" else 1.0) * trial.values[o.metric] for o in objectives)
 
 
 def trial_run(spec: ExperimentSpec, trial: TrialRecord) -> RunSpec:
@@ -33,7 +52,7 @@ def candidates(spec: ExperimentSpec, trials: Sequence[TrialRecord]) -> list[Cand
     alone, so that it differs in nothing but what it has of its teachers; the default is the method at its own
     setting.
     """
-    order = ranked(trials, spec.search.objectives[0])
+    order = ranked(trials, spec.search.objectives)
     if not order:
         failed = next((t.reason for t in trials if t.state == "failed"), "none was run")
         raise StageError(f"no trial of the sweep was completed, so there is nothing to confirm ({failed})")

@@ -7,6 +7,7 @@ result. A mapping whose `type` changes is replaced as a whole; a null in `search
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.resources import files
@@ -114,7 +115,8 @@ def representation_epochs(run: RunSpec) -> int:
     method = run.method
     if method.type != "cmd" or method.phases != "two_phase":
         return 0
-    return round(method.phase_one * run.training.epochs)
+    # Progress goes from 0 in the first epoch to 1 in the last; the phase lasts while it is below phase_one.
+    return math.ceil(min(method.phase_one, 1.0) * (run.training.epochs - 1))
 
 
 def names() -> list[str]:

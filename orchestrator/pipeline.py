@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from orchestrator.candidates import candidates
+from orchestrator.candidates import candidates, ranked
 from orchestrator.events import Observer, Observers, TrialRecord
 from orchestrator.experiment import ExperimentSpec
 from orchestrator.leaderboard import Candidate
@@ -119,6 +119,7 @@ def _work_out(
         stages=stages.done,
         trials=counts(trials),
         leaderboard=rows,
+        front=[t.number for t in ranked(trials, spec.search.objectives)] if spec.several_objectives else [],
         gains=[
             Gain(over=g.over, difference=g.difference, interval=g.interval, p_value=g.p_value)
             for g in gains(best, controls, metric, resamples)

@@ -58,6 +58,8 @@ class Summary(_Value):
     """None off the stand-in."""
     paths: dict[str, str]
     """Where everything lies, by what it is: storage, sweep, models, mlflow, ..."""
+    front: list[int] = []
+    """Numbers of the trials on the Pareto front, where several objectives are searched."""
 
 
 __all__ = ["Ceilings", "Gain", "StageSummary", "Summary", "TrialCounts"]

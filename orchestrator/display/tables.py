@@ -30,6 +30,8 @@ def summary_view(summary: Summary, ui_command: str = "orch ui") -> RenderableTyp
         parts.append(
             Text(f"Bayes ceilings (weighted F1): audio {c.audio:.3f}, text {c.text:.3f}, both {c.both:.3f}")
         )
+    if summary.front:
+        parts.append(Text(f"Pareto front on dev: trials {', '.join(map(str, summary.front))}"))
     parts += [Text(trial_line(summary)), Text(), paths(summary, ui_command)]
     return Group(*parts)
 

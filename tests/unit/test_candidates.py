@@ -40,7 +40,24 @@ def trials() -> list[TrialRecord]:
 @pytest.mark.parametrize(("direction", "order"), [("max", [2, 3, 5, 0]), ("min", [0, 2, 3, 5])])
 def test_trials_are_ranked_by_dev_without_controls_and_failures(direction: str, order: list[int]) -> None:
     objective = Objective.model_validate({"direction": direction})
-    assert [t.number for t in ranked(trials(), objective)] == order
+    assert [t.number for t in ranked(trials(), [objective])] == order
+
+
+def test_several_objectives_leave_the_pareto_front() -> None:
+    """Score up, size down: 1 is beaten in both by 0, 3 equals 2 and stays, 4 is small and weak but not beaten."""
+    table = [(0.60, 100.0), (0.55, 120.0), (0.70, 300.0), (0.70, 300.0), (0.30, 10.0), (0.69, 310.0)]
+    found = [
+        TrialRecord(
+            number=number,
+            role="search",
+            params={},
+            state="completed",
+            values={"weighted_f1": f1, "parameters": size},
+        )
+        for number, (f1, size) in enumerate(table)
+    ]
+    objectives = [Objective(), Objective(metric="parameters", direction="min")]
+    assert [t.number for t in ranked(found, objectives)] == [2, 3, 0, 4]
 
 
 def test_equal_configurations_are_confirmed_once_and_every_role_is_there() -> None:

@@ -32,6 +32,7 @@ def test_the_document_has_the_promised_keys() -> None:
         "gains",
         "ceilings",
         "paths",
+        "front",
     ]
     assert {"skipped", "seconds"} <= set(found["stages"]["prepare"])
     assert found["trials"] == {"total": 12, "completed": 8, "pruned": 3, "failed": 1}
@@ -52,8 +53,8 @@ def test_the_page_fits_and_holds_everything(width: int) -> None:
     text = "\n".join(" ".join(line.split()) for line in lines)
     for wanted in (
         "STAND-IN CORPUS",
-        "trial-0004 best 0.561 ± 0.010 [0.521, 0.601] 126 k 2.12 ms 2",
-        "teacher-fusion teacher 0.571 [0.531, 0.611] 94.4 M 1",
+        "trial-0004 best 0.561 0.561 ± 0.010 [0.521, 0.601] 126 k 2.12 ms",
+        "teacher-fusion teacher 0.571 0.571 [0.531, 0.611] 94.4 M",
         "over default +0.010 [-0.010, +0.030]\n",
         "over supervised +0.040 [+0.012, +0.068] clear of 0",
         "Bayes ceilings (weighted F1): audio 0.551, text 0.552, both 0.710",
@@ -62,6 +63,11 @@ def test_the_page_fits_and_holds_everything(width: int) -> None:
         "to look orch ui",
     ):
         assert wanted in text
+
+
+def test_a_pareto_front_is_named() -> None:
+    assert "Pareto front on dev: trials 3, 8" in "\n".join(page(summary(front=[3, 8])))
+    assert "Pareto" not in "\n".join(page(summary()))
 
 
 def test_a_real_corpus_has_neither_warning_nor_ceilings() -> None:
