@@ -1,0 +1,71 @@
+"""What a sweep is known by, before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.experiment import load, representation_epochs, sweep_fingerprint
+from orchestrator.plan import generation, harvest_needs
+from tests.helpers.transfer_sets import synthetic
+from trainables.methods import METHODS
+from trainables.spec import CMD, RunSpec, TrainingSpec
+from trainables.storage import Storage
+from trainables.transfer_set import TransferSet
+
+
+def test_a_sweep_keeps_its_folder_until_a_fresh_one_is_asked_for(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    assert generation(storage, "cmd-meld", "f", fresh=False) == "sweeps/cmd-meld-f"
+    assert generation(storage, "cmd-meld", "f", fresh=True) == "sweeps/cmd-meld-f"
+    for folder in ("cmd-meld-f", "cmd-meld-f.r2", "cmd-meld-f.r10", "cmd-meld-g.r30", "cmd-meld-f.rx"):
+        storage.write_text(f"sweeps/{folder}/trials/0", "{}")
+    assert generation(storage, "cmd-meld", "f", fresh=False) == "sweeps/cmd-meld-f.r10"
+    assert generation(storage, "cmd-meld", "f", fresh=True) == "sweeps/cmd-meld-f.r11"
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ("search.trials=99", True),
+        ("resources.trial.cpus=2", True),
+        ("confirm.seeds=7", True),
+        ("claim=another", True),
+        ("run.seed=1", False),
+        ("run.training.learning_rate=0.5", False),
+        ("search.seed=1", False),
+        ("search.startup_trials=2", False),
+    ],
+)
+def test_circumstance_is_no_part_of_a_sweep_s_identity(change: str, same: bool) -> None:
+    base = sweep_fingerprint(load("cmd-meld"), "t")
+    assert (sweep_fingerprint(load("cmd-meld", sets=[change]), "t") == base) is same
+    assert sweep_fingerprint(load("cmd-meld"), "u") != base
+
+
+def test_the_harvest_keeps_what_any_point_of_the_space_may_need() -> None:
+    assert not harvest_needs(load("cmd-meld")).attention
+    assert harvest_needs(load("cmd-meld", sets=["run.method.attention_weight=0.1"])).attention
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5, 12, 40])
+@pytest.mark.parametrize("phase_one", [0.0, 0.05, 0.2, 0.3, 0.5, 1.0])
+def test_representation_epochs_are_those_that_the_method_spends(
+    tmp_path_factory: pytest.TempPathFactory, epochs: int, phase_one: float
+) -> None:
+    run = RunSpec(method=CMD(phase_one=phase_one), training=TrainingSpec(epochs=epochs))
+    data = _data(tmp_path_factory)
+    method = METHODS["cmd"](run, data, data.rows("train", run.student.modalities))
+    progress = [(epoch - 1) / (epochs - 1) if epochs > 1 else 1.0 for epoch in range(1, epochs + 1)]
+    spent = sum(method.phase(value) == "representation" for value in progress)
+    assert spent == representation_epochs(run)
+
+
+_CACHE: dict[str, TransferSet] = {}
+
+
+def _data(factory: pytest.TempPathFactory) -> TransferSet:
+    if "one" not in _CACHE:
+        _CACHE["one"] = synthetic(factory.mktemp("set"), n=40)
+    return _CACHE["one"]
