@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from orchestrator.interrupts import terminable
 from trainables.errors import OrchError
 
 INTERRUPTED = 130
@@ -19,7 +20,8 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with terminable():
+                return super().invoke(ctx)
         except OrchError as error:
             raise _told(ctx, f"error: {_line(error)}", error.exit_code) from None
         except KeyboardInterrupt:
@@ -27,6 +29,8 @@ class Commands(TyperGroup):
         except BrokenPipeError:  # `orch show ... | head` is no error of anybody's
             sys.stderr.close()
             raise typer.Exit(0) from None
+        except OSError as error:  # a disk that is full, a folder that is a file: the machine's, and it says which
+            raise _told(ctx, f"error: {_place(error)}; `orch doctor` checks the places in use", 1) from None
         except Exception as error:
             if type(error).__module__.startswith(("click", "typer")):
                 raise
@@ -43,6 +47,10 @@ def _told(ctx: Any, line: str, code: int) -> typer.Exit:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def _place(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else _line(error)
 
 
 def _print_version(wanted: bool) -> None:

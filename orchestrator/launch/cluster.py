@@ -10,9 +10,7 @@ import logging
 import os
 import secrets
 import shutil
-import signal
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from typing import Any
 
 from orchestrator.errors import Interrupted, SettingsError, StageError
 from orchestrator.experiment import WorkerResources
+from orchestrator.interrupts import take_sigterm, terminable
 
 OBJECT_STORE_BYTES = 128 * 1024**2
 """Data reaches workers as memory-mapped files, so the object store carries messages only."""
@@ -111,14 +110,15 @@ def connected(address: str | None, *, cpus: int | None, dashboard: bool = False)
 
     with (
         _environment(),
-        _terminable(),
+        terminable(),
         tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True) as temp,
     ):
         _remove_leftovers()
         try:
             _init(address, cpus, dashboard, temp)
+            take_sigterm()  # ray.init puts handlers of its own in place, the last of which ends the process
             yield current()
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, SystemExit) as error:  # Ray's handler while it starts is a SystemExit
             raise Interrupted("stopped; everything finished so far is kept: the same command goes on") from error
         finally:
             ray.shutdown()
@@ -172,23 +172,6 @@ def _token() -> str:
     if not _TOKEN:
         _TOKEN.append(secrets.token_hex(32))
     return _TOKEN[0]
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM as a KeyboardInterrupt, so that both end the work in the same way."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _remove_leftovers() -> None:

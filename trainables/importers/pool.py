@@ -7,15 +7,13 @@ At most `MAX_WORKERS` however many cores there are: more would cost memory and h
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from typing import Generic, TypeVar
+
+from trainables.processes import executor
 
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
@@ -60,7 +58,7 @@ class _Pool(Generic[JobT, ResultT]):
         self.waiting: deque[tuple[JobT, Future[ResultT]]] = deque()
         self._function = function
         self._crashed = crashed
-        self._executor = _executor(workers)
+        self._executor = executor(workers, _PRELOAD)
 
     def give(self, job: JobT) -> None:
         try:
@@ -83,41 +81,18 @@ class _Pool(Generic[JobT, ResultT]):
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _alone(self, job: JobT) -> ResultT:
-        with _executor(1) as executor:
+        with executor(1, _PRELOAD) as one:
             try:
-                return executor.submit(self._function, job).result()
+                return one.submit(self._function, job).result()
             except BrokenProcessPool:
                 return self._crashed(job)
 
     def _restart(self) -> None:
         """A new pool, in which every job still waiting is run again unless its result is there."""
         self.close()
-        self._executor = _executor(self.workers)
+        self._executor = executor(self.workers, _PRELOAD)
         for _ in range(len(self.waiting)):
             job, future = self.waiting.popleft()
             if not (future.done() and not future.cancelled() and future.exception() is None):
                 future = self._executor.submit(self._function, job)
             self.waiting.append((job, future))
-
-
-def _executor(workers: int) -> ProcessPoolExecutor:
-    # never plain fork: the driver has threads (display, tracking), and a lock held by one would stay held
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        context: multiprocessing.context.BaseContext = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_PRELOAD)
-    else:
-        context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start)
-
-
-def _start() -> None:
-    """In a worker: leave Ctrl-C to the driver, and end with it even when it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_driver, daemon=True).start()
-
-
-def _end_with_driver() -> None:
-    driver = multiprocessing.parent_process()
-    if driver is not None:
-        driver.join()
-        os._exit(1)

@@ -7,14 +7,14 @@ of lines is spoken by a process of its own (see `speech`), so that the bytes dep
 from __future__ import annotations
 
 import csv
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.errors import OrchError
+from trainables.processes import executor
 from trainables.spec.corpus import StandInSpec
 from trainables.standin.rules import Line, plan
 from trainables.standin.speech import RATE, Samples, Span, Synthesiser
@@ -28,6 +28,7 @@ SENTIMENT = {"neutral": "neutral", "joy": "positive", "surprise": "positive"}  #
 BLOCK = 150  # lines a process speaks; part of the corpus's identity
 UNSPOKEN_SECONDS = 2.0
 EPISODE_DIALOGUES = 20
+_PRELOAD = [__name__, "av", "numpy", "soundfile"]
 _FRAME = 4096  # samples; what an Apple Lossless packet holds
 
 
@@ -62,18 +63,16 @@ def _say_nothing(lines: Sequence[Line]) -> Iterator[Spoken]:
 
 
 def _speak(lines: Sequence[Line], root: Path, workers: int) -> Iterator[Spoken]:
-    forked = "forkserver" in multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if forked else "spawn")
-    if forked:
-        context.set_forkserver_preload([__name__, "av", "numpy", "soundfile"])
     blocks = [lines[start : start + BLOCK] for start in range(0, len(lines), BLOCK)]
-    with ProcessPoolExecutor(max(1, workers), mp_context=context, max_tasks_per_child=1) as pool:
+    with executor(max(1, workers), _PRELOAD, tasks=1) as pool:
         results: list[Future[list[Spoken]]] = [pool.submit(speak_block, block, root) for block in blocks]
         try:
             for result in results:
                 yield from result.result()
         except BrokenProcessPool as error:
             raise OrchError("eSpeak NG ended its process; run again, or configure a MELD root") from error
+        finally:  # after a Ctrl-C nobody wants the blocks that have not begun
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def speak_block(lines: Sequence[Line], root: Path) -> list[Spoken]:
