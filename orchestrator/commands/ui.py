@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -15,8 +16,6 @@ def ui(
     storage: STORAGE = None,
 ) -> None:
     """Start the MLflow UI on the configured store, until Ctrl-C."""
-    import subprocess
-
     from orchestrator.settings import load
     from orchestrator.tracking import ui_address, ui_command
     from orchestrator.tracking.client import sqlite_path
@@ -30,4 +29,21 @@ def ui(
     if database is not None:
         database.parent.mkdir(parents=True, exist_ok=True)
     typer.echo(f"MLflow UI of {uri}: http://127.0.0.1:{port} (Ctrl-C ends it)")
-    raise typer.Exit(subprocess.run(ui_command(uri, port), check=False).returncode)
+    raise typer.Exit(served(ui_command(uri, port)))
+
+
+def served(command: list[str]) -> int:
+    """Run the server until it ends or is interrupted; it starts processes of its own, and all end together."""
+    import os
+    import signal
+    import subprocess
+
+    server = subprocess.Popen(command, start_new_session=True)
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0  # the way to end it that was told
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait()

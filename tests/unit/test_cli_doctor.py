@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
-import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 from orchestrator import doctor as examination
 from orchestrator import settings as circumstances
 from orchestrator import tracking
+from orchestrator.commands import ui
 from orchestrator.doctor import Finding, packages, places, teachers
 from orchestrator.doctor.finding import hidden
 from orchestrator.errors import SettingsError
@@ -198,11 +202,11 @@ def test_every_pretrained_teacher_of_every_experiment_is_looked_for() -> None:
 def test_ui_runs_mlflow_on_the_configured_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[list[str]] = []
 
-    def run(command: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
+    def served(command: list[str]) -> int:
         ran.append(command)
-        return subprocess.CompletedProcess(command, 0)
+        return 0
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(ui, "served", served)
     found = orch("ui", "--port", "5050")
     assert found.code == 0
     assert "http://127.0.0.1:5050" in found.out
@@ -210,7 +214,29 @@ def test_ui_runs_mlflow_on_the_configured_store(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "orch-store").is_dir()
 
 
+def test_ending_the_ui_ends_what_its_server_has_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tmp_path / "pids"
+    child = "import time; time.sleep(60)"
+    server = f"import os, subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {child!r}]); " + (
+        f"open({str(told)!r}, 'w').write(str(p.pid))"
+    )
+    assert ui.served([sys.executable, "-c", server]) == 0
+    started = int(told.read_text())
+    for _ in range(100):
+        if not _lives(started):
+            return
+        time.sleep(0.05)
+    os.kill(started, signal.SIGKILL)
+    pytest.fail("what the server had started outlived it")
+
+
 def test_ui_of_a_server_says_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
     found = orch("ui")
     assert (found.code, "http://mlflow:5000" in found.out) == (0, True)
+
+
+def _lives(pid: int) -> bool:
+    """Whether the process runs; one that has ended and that nobody has asked after does not."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
