@@ -50,12 +50,15 @@ def candidates(spec: ExperimentSpec, trials: Sequence[TrialRecord]) -> list[Cand
 
     The control without a teacher is the best configuration's own student, optimiser and length with hard labels
     alone, so that it differs in nothing but what it has of its teachers; the default is the method at its own
-    setting.
+    setting, left out where its trial failed: trained again it would fail again, and with it the whole stage.
     """
     order = ranked(trials, spec.search.objectives)
     if not order:
         failed = next((t.reason for t in trials if t.state == "failed"), "none was run")
-        raise StageError(f"no trial of the sweep was completed, so there is nothing to confirm ({failed})")
+        raise StageError(
+            f"no trial of the sweep was completed, so there is nothing to confirm ({failed}); "
+            "more --trials go on with it, --fresh starts it anew"
+        )
     chosen: list[Candidate] = []
     seen: set[str] = set()
     for trial in order:
@@ -66,10 +69,16 @@ def candidates(spec: ExperimentSpec, trials: Sequence[TrialRecord]) -> list[Cand
         seen.add(identity)
         chosen.append(Candidate(f"best-{len(chosen) + 1}", "best", run, trial.params, trial.number))
     best = chosen[0]
-    chosen.append(Candidate("default", "default", spec.run, {}, _number(trials, "default")))
+    if not default_failure(trials):
+        chosen.append(Candidate("default", "default", spec.run, {}, _number(trials, "default")))
     alone = with_values(best.run, without_teachers(best.run))
     chosen.append(Candidate("no-teacher", "control", alone, best.params))
     return chosen + unimodal(best)
+
+
+def default_failure(trials: Sequence[TrialRecord]) -> str:
+    """Why the trial of the method's own setting failed; empty where it did not."""
+    return next((t.reason or "failed" for t in trials if t.role == "default" and t.state == "failed"), "")
 
 
 def unimodal(best: Candidate) -> list[Candidate]:

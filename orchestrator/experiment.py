@@ -83,6 +83,17 @@ class Resources(Spec):
     microbatch: Annotated[int, Field(ge=1)] = 32
     """Largest number of utterances that a teacher sees at once; more are accumulated."""
 
+    @model_validator(mode="after")
+    def _single(self) -> Resources:
+        for name in ("harvest", "confirm"):
+            workers = getattr(self, name).workers
+            if workers > 1:
+                raise ValueError(
+                    f"{name}.workers {workers}: each process of {name} works alone, as many side by side as "
+                    f"there is room for; leave it at 1, and give {name}.cpus or {name}.gpus for larger ones"
+                )
+        return self
+
 
 class ExperimentSpec(Spec):
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]

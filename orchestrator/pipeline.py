@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from orchestrator.candidates import candidates, ranked
+from orchestrator.candidates import candidates, default_failure, ranked
 from orchestrator.events import Observer, Observers, TrialRecord
 from orchestrator.experiment import ExperimentSpec
 from orchestrator.leaderboard import Candidate
@@ -31,6 +31,7 @@ def sweep(
 ) -> Summary:
     """Run what is not there yet and return the summary; a sweep whose every part exists starts no Ray."""
     storage = Storage(settings.storage)
+    settings.cache_folder()  # before hours of work, not when the first trial wants it
     root = settings.corpus_root(spec.run.corpus.type) if not stand_in else None
     plan = make_plan(spec, stand_in=stand_in, corpus_root=root)
     folder = generation(storage, spec.name, plan.sweep, fresh=fresh)
@@ -53,6 +54,9 @@ def sweep(
         if stages.done["sweep"].skipped:
             recorder.stored_trials(found)
         chosen = candidates(spec, found)
+        failure = default_failure(found)
+        if failure:
+            stages.observer.message(f"the default is not confirmed: its trial failed ({failure})", "warning")
         models = stages.confirm(chosen)
         summary = _summary(stages, corpus, found, chosen, models)
         recorder.finished(summary)

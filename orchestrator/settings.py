@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_cache_dir, user_config_dir
-from pydantic import AliasChoices, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, PrivateAttr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -53,7 +53,9 @@ class Settings(BaseSettings):
 
     storage: NonEmpty = "./orch-store"
     """Storage root: a folder or any fsspec URL."""
-    cache: Path = Field(default_factory=lambda: Path(user_cache_dir("orch")))
+    cache: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = Field(
+        default_factory=lambda: Path(user_cache_dir("orch"))
+    )
     """Local folder of what can be fetched again, such as memory-mapped transfer sets."""
     corpora: dict[Literal["meld"], NonEmpty] = {}
     """The folder of each corpus, by its type."""
@@ -76,6 +78,15 @@ class Settings(BaseSettings):
     def storage_folder(self) -> Path | None:
         """The storage root where it is a folder of this machine, else None."""
         return local_folder(self.storage)
+
+    def cache_folder(self) -> Path:
+        """The cache, made where it is not there; SettingsError where it cannot be."""
+        try:
+            self.cache.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            told = f"cache = {str(self.cache)!r} (from {self.origin('cache')})"
+            raise SettingsError(f"{told}: {error.strerror}; give a folder that can be written") from error
+        return self.cache
 
     def corpus_root(self, corpus: str) -> Path | None:
         """The folder of a corpus, None where none is configured; SettingsError where it cannot be read."""

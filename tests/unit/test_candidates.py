@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from orchestrator.candidates import candidates, ranked
+from orchestrator.candidates import candidates, default_failure, ranked
 from orchestrator.errors import StageError
 from orchestrator.events import TrialRecord
 from orchestrator.experiment import ExperimentSpec, Objective, load
@@ -97,3 +97,11 @@ def test_confirmed_seeds_are_no_trial_s() -> None:
 def test_nothing_to_confirm_says_why() -> None:
     with pytest.raises(StageError, match=r"no trial of the sweep was completed.*why"):
         candidates(spec(), [trial(0, None, "default")])
+
+
+def test_a_default_that_failed_is_not_trained_again() -> None:
+    failed = trial(0, None, "default")
+    found = [candidate.name for candidate in candidates(spec(), [failed, *trials()[1:]])]
+    assert found == ["best-1", "best-2", "no-teacher", "audio-only", "text-only"]
+    assert default_failure([failed, *trials()[1:]]) == "why"
+    assert default_failure(trials()) == ""

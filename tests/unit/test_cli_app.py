@@ -51,6 +51,11 @@ def test_version() -> None:
         (StageError("teach ended without its output"), 1, "error: teach ended without its output\n"),
         (Interrupted("stopped"), 130, "error: stopped\n"),
         (KeyboardInterrupt(), 130, "interrupted; everything done so far is kept\n"),
+        (
+            OSError(28, "No space left on device", "/data/x"),
+            1,
+            "error: /data/x: No space left on device; `",
+        ),
         (ZeroDivisionError("oops"), 1, "error: ZeroDivisionError: oops (a fault of ours; "),
     ],
 )

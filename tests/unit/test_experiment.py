@@ -143,6 +143,8 @@ def test_a_set_may_reach_into_what_the_one_before_made(small: str) -> None:
         ("run.training={epochs: [}", "the value is not YAML"),
         ("run.student.width=90", "width 90 is not divisible by heads 4"),
         ("run.corpus.utterances=5", "no field 'utterances'"),
+        ("resources.confirm.workers=2", "confirm.workers 2: each process of confirm works alone"),
+        ("resources.harvest.workers=2", "harvest.workers 2: each process of harvest works alone"),
     ],
 )
 def test_a_wrong_set_is_told_what_is_wrong(text: str, told: str, small: str) -> None:

@@ -152,6 +152,17 @@ def test_a_corpus_root_is_a_folder_or_an_error_never_the_stand_in(tmp_path: Path
         gone.stand_in_for("meld")
 
 
+def test_a_cache_that_cannot_be_made_is_told_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ORCH_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(SettingsError, match=r"\(from ORCH_CACHE\): Not a directory"):
+        load().cache_folder()
+    monkeypatch.setenv("ORCH_CACHE", str(tmp_path / "new" / "cache"))
+    assert load().cache_folder().is_dir()
+
+
 def test_a_corpus_root_without_permission_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read everything
     with pytest.raises(SettingsError, match="cannot be read"):
