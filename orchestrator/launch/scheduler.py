@@ -85,9 +85,12 @@ class JournalAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
 
 
 def scheduler_for(ledger: Ledger, spec: ExperimentSpec) -> TrialScheduler:
-    """ASHA where the experiment asks for it and its first objective is told at every epoch; else none."""
+    """ASHA where the experiment asks for it and its one objective is told at every epoch; else none.
+
+    With several objectives nothing is stopped: a small student with a low score may well be on the Pareto front.
+    """
     asha = spec.search.scheduler
-    if isinstance(asha, Asha) and spec.search.objectives[0].metric in METRICS:
+    if isinstance(asha, Asha) and not spec.several_objectives and spec.search.objectives[0].metric in METRICS:
         return JournalAsha(ledger, spec, asha)
     return FIFOScheduler()
 

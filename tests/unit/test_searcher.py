@@ -279,6 +279,7 @@ def test_rungs_are_filled_from_the_records(tmp_path: Path) -> None:
     assert decide(asha(tmp_path, before), 3, epoch(3, 0.4)) == "CONTINUE"
 
 
-def test_no_scheduler_where_the_first_objective_has_no_epochs(tmp_path: Path) -> None:
-    spec = experiment(objectives=[TWO[1], TWO[0]])
+@pytest.mark.parametrize("objectives", [[TWO[1]], TWO], ids=["told at the end alone", "a Pareto front"])
+def test_nothing_is_stopped_by_a_score_that_does_not_decide(objectives: list[Any], tmp_path: Path) -> None:
+    spec = experiment(objectives=objectives)
     assert not isinstance(scheduler_for(ledger(tmp_path, spec, []), spec), JournalAsha)
