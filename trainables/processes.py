@@ -23,6 +23,14 @@ def executor(workers: int, preload: Sequence[str], *, tasks: int | None = None) 
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_start, max_tasks_per_child=tasks)
 
 
+def abandon(pool: ProcessPoolExecutor) -> None:
+    """End the pool now, whatever its processes are at, as `terminate_workers` of Python 3.14 does."""
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
+
+
 def _start_server() -> None:
     """The fork server inherits a blocked SIGINT: a Ctrl-C while it loads its modules is the driver's alone."""
     from multiprocessing import forkserver, resource_tracker

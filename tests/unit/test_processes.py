@@ -7,16 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
 from orchestrator.interrupts import terminable
-from trainables.processes import executor
+from trainables.processes import abandon, executor
 
 DRIVER = """
 import os, time
-from trainables.processes import executor
+from trainables.processes import abandon, executor
 def wait(seconds):
     print(os.getpid(), os.getppid(), flush=True)
     time.sleep(seconds)
@@ -54,6 +55,15 @@ def test_a_killed_driver_takes_its_processes_along(tmp_path: Path) -> None:
     for pid in (worker, server):
         os.kill(pid, signal.SIGKILL)
     pytest.fail("a process outlived its driver")
+
+
+def test_an_abandoned_pool_waits_for_nothing() -> None:
+    with executor(1, []) as pool:
+        future = pool.submit(time.sleep, 3600)
+        while not future.running():
+            time.sleep(0.01)
+        abandon(pool)
+    assert isinstance(future.exception(), BrokenProcessPool)
 
 
 def test_sigterm_is_taken_as_ctrl_c_and_its_old_handler_put_back() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.errors import OrchError
-from trainables.processes import executor
+from trainables.processes import abandon, executor
 from trainables.spec.corpus import StandInSpec
 from trainables.standin.rules import Line, plan
 from trainables.standin.speech import RATE, Samples, Span, Synthesiser
@@ -71,8 +71,9 @@ def _speak(lines: Sequence[Line], root: Path, workers: int) -> Iterator[Spoken]:
                 yield from result.result()
         except BrokenProcessPool as error:
             raise OrchError("eSpeak NG ended its process; run again, or configure a MELD root") from error
-        finally:  # after a Ctrl-C nobody wants the blocks that have not begun
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException:  # a Ctrl-C waits for no block to be spoken
+            abandon(pool)
+            raise
 
 
 def speak_block(lines: Sequence[Line], root: Path) -> list[Spoken]:
