@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from pydantic import ValidationError
+
 from orchestrator.candidates import candidates, default_failure, ranked
 from orchestrator.events import Observer, Observers, TrialRecord
 from orchestrator.experiment import ExperimentSpec
@@ -79,8 +81,8 @@ def _summary(
         {n: "+".join(f) for n, f in models.items()},
     )
     key = f"{stages.sweep_folder}/summary-{digest}.json"
-    if storage.exists(key):
-        stored = Summary.model_validate_json(storage.read_text(key))
+    stored = stored_summary(storage, key)
+    if stored is not None:
         summary = stored.model_copy(
             update={"stages": stages.done, "trials": counts(trials), "paths": paths(stages)}
         )
@@ -90,6 +92,16 @@ def _summary(
     summary = _work_out(stages, corpus, trials, chosen, models)
     storage.write_text(key, summary.model_dump_json(indent=1))
     return summary
+
+
+def stored_summary(storage: Storage, key: str) -> Summary | None:
+    """The summary that is kept there; one that cannot be read is as good as none, for it is worked out again."""
+    if not storage.exists(key):
+        return None
+    try:
+        return Summary.model_validate_json(storage.read_text(key))
+    except ValidationError:
+        return None
 
 
 def _work_out(

@@ -123,6 +123,7 @@ class Stages:
         def work() -> str:
             from orchestrator.launch.sweep import SweepPlan, run_sweep
 
+            self._readable()
             self._cluster()
             plan = SweepPlan(
                 spec=self.plan.spec,
@@ -154,6 +155,7 @@ class Stages:
         def work() -> str:
             from orchestrator.launch.confirm import ModelJob, run_models
 
+            self._readable()
             self._cluster()
             count = 0
 
@@ -207,6 +209,12 @@ class Stages:
         with watching(self.observer, stage, what) as report:
             report.note = work()
         self.done[stage] = StageSummary(skipped=False, seconds=round(time.monotonic() - began, 2), why=report.note)
+
+    def _readable(self) -> None:
+        """Fetch and verify the transfer set before a trial does, whose failure would be kept as the trial's own."""
+        from trainables.transfer_set import materialise
+
+        materialise(self.storage, self.plan.transfer_set, self.cache / "transfer_sets")
 
     def _cluster(self) -> None:
         """Connect to Ray, once."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from orchestrator.display.tables import print_summary
+from orchestrator.pipeline import stored_summary
 from orchestrator.summary import Summary
 from tests.helpers.sweeps import row, summary
+from trainables.storage import Storage
 
 
 def page(found: Summary, width: int = 80) -> list[str]:
@@ -82,3 +85,12 @@ def test_a_long_name_is_folded_not_cut() -> None:
     first = next(number for number, line in enumerate(lines) if line.startswith("a-name"))
     assert lines[first].split()[0] + lines[first + 1] == name
     assert max(map(len, lines)) <= 80
+
+
+def test_a_stored_summary_that_cannot_be_read_is_as_good_as_none(tmp_path: Path) -> None:
+    storage, found = Storage(str(tmp_path)), summary()
+    assert stored_summary(storage, "summary.json") is None
+    storage.write_text("summary.json", found.model_dump_json())
+    assert stored_summary(storage, "summary.json") == found
+    storage.write_text("summary.json", found.model_dump_json()[:100])
+    assert stored_summary(storage, "summary.json") is None
