@@ -1,4 +1,4 @@
-"""A SIGTERM outside the search, in teach, harvest or confirm: Ray has put its own handler there, ours must stand."""
+"""A SIGTERM in teach, harvest or confirm: Ray has put a handler of its own there, and ours must stand."""
 
 from __future__ import annotations
 
