@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ OBJECT_STORE_BYTES = 128 * 1024**2
 DRIVER_RESOURCE = "orch_driver"
 """What a function that only waits for its workers reserves: with a CPU each, drivers could take them all."""
 DRIVERS = 1024
+REACH_SECONDS = 10.0
 _PREFIX = "orch-ray-"
 
 ENVIRONMENT = {
@@ -132,6 +134,7 @@ def _init(address: str | None, cpus: int | None, dashboard: bool, temp: str) -> 
     for name in ("ray.tune", "ray.train", "ray._private", "ray"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if address and address != "local":
+        _reach(address)
         try:
             ray.init(address=address, runtime_env={"env_vars": dict(ENVIRONMENT)}, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -147,6 +150,17 @@ def _init(address: str | None, cpus: int | None, dashboard: bool, temp: str) -> 
         _temp_dir=temp,
         **quiet,
     )
+
+
+def _reach(address: str) -> None:
+    """Find out in seconds that nobody is there; Ray takes a minute and more. Raises SettingsError."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
+        except OSError as error:
+            told = error.strerror or error
+            raise SettingsError(f"RAY_ADDRESS {address!r}: no cluster answers ({told})") from error
 
 
 @contextmanager
