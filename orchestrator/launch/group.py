@@ -53,9 +53,10 @@ def run_group(
     def take(message: Message) -> None:
         nonlocal done
         if "group" in message:
-            groups.append(message["group"])
-            if on_group:
-                on_group(message["group"])
+            if message["group"] not in groups:
+                groups.append(message["group"])
+                if on_group:
+                    on_group(message["group"])
         elif "done" in message:
             done = True
         elif "error" in message:
@@ -127,7 +128,9 @@ def _trainer(config: dict[str, Any], need: WorkerResources, folder: str) -> Any:
         run_config=ray.train.RunConfig(
             name=f"group-{uuid.uuid4().hex[:8]}",
             storage_path=folder,
-            failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=0),
+            failure_config=ray.train.FailureConfig(
+                max_failures=0, controller_failure_limit=0, max_preemption_failures=0
+            ),
         ),
     )
 
@@ -138,8 +141,8 @@ def _worker(config: dict[str, Any]) -> None:
 
     rank = ray.train.get_context().get_world_rank()
     tell = config["queue"].put
-    if rank == 0:
-        tell({"group": ray.util.get_current_placement_group().id.hex()})
+    # Every rank says where it is: one that is lost at once may be the only one that had not.
+    tell({"group": ray.util.get_current_placement_group().id.hex()})
 
     def say(message: Message) -> None:
         if rank == 0:
