@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -96,7 +96,8 @@ class StageReport:
     """What a stage says of itself at its end."""
 
     note: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    """Wall time of the stage; known once it has ended."""
 
 
 class Observer:
@@ -170,7 +171,8 @@ def watching(observer: Observer, stage: StageName, what: str) -> Iterator[StageR
     observer.stage_started(stage, what)
     report = StageReport()
     yield report
-    observer.stage_finished(stage, time.monotonic() - began, report.note)
+    report.seconds = time.monotonic() - began
+    observer.stage_finished(stage, report.seconds, report.note)
 
 
 __all__ = ["STAGES", "Interval", "ModelRow", "Observer", "Observers", "Report", "TrialRecord", "watching"]

@@ -107,13 +107,9 @@ class ExperimentSpec(Spec):
 
     @model_validator(mode="after")
     def _grace(self) -> ExperimentSpec:
-        scheduler, run = self.search.scheduler, self.run
-        if isinstance(scheduler, Asha) and scheduler.grace_epochs <= representation_epochs(run):
-            raise ValueError(
-                f"search.scheduler.grace_epochs {scheduler.grace_epochs}: the representation phase of "
-                f"method.phase_one lasts {representation_epochs(run)} epochs without a score; "
-                f"give at least {representation_epochs(run) + 1}"
-            )
+        fault = grace_fault(self.search, self.run)
+        if fault:
+            raise ValueError(fault)
         return self
 
     @property
@@ -202,15 +198,27 @@ def sweep_fingerprint(spec: ExperimentSpec, transfer_set: str) -> str:
     return fingerprint("sweep", SCHEMA_VERSION, content, {"transfer_set": transfer_set})
 
 
+def grace_fault(search: SearchSpec, run: RunSpec) -> str:
+    """What is wrong where ASHA would judge the run before its first score; empty where nothing is."""
+    scheduler, silent = search.scheduler, representation_epochs(run)
+    if not isinstance(scheduler, Asha) or scheduler.grace_epochs > silent:
+        return ""
+    return (
+        f"search.scheduler.grace_epochs {scheduler.grace_epochs}: the representation phase has no score, and "
+        f"method.phase_one makes {silent} epochs of representation; give at least {silent + 1}"
+    )
+
+
 def check(spec: ExperimentSpec) -> int:
     """Every path, condition and end of every range of the search; returns the number of corners built."""
     for path in ordered(spec.search.space):
         _check_conditions(spec, path)
     built = 0
-    for _, _, run in corners(spec.search.space, spec.run):
-        spec.model_copy(update={"run": run})
+    for path, value, run in corners(spec.search.space, spec.run):
+        fault = grace_fault(spec.search, run)
+        if fault:
+            raise ExperimentError(f"search.space.{path} at {value!r}: {fault}")
         built += 1
-        _check_grace(spec, run)
     default_point(spec.search.space, spec.run)
     return built
 
@@ -226,15 +234,6 @@ def _check_conditions(spec: ExperimentSpec, path: str) -> None:
         for value in wanted if isinstance(wanted, list) else [wanted]:
             if not isinstance(other, Choice) or value not in other.values:
                 raise ExperimentError(f"search.space.{path}: its condition {name}: {value!r} never holds")
-
-
-def _check_grace(spec: ExperimentSpec, run: RunSpec) -> None:
-    scheduler = spec.search.scheduler
-    if isinstance(scheduler, Asha) and scheduler.grace_epochs <= representation_epochs(run):
-        raise ExperimentError(
-            f"search.scheduler.grace_epochs {scheduler.grace_epochs}: a corner of the space has "
-            f"{representation_epochs(run)} epochs of representation without a score"
-        )
 
 
 def _mapping(value: Any, place: str) -> dict[str, Any]:

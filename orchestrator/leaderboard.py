@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import StageError
 from orchestrator.events import Interval, ModelRole, ModelRow
+from orchestrator.summary import Gain
 from trainables.artifacts import Record, read_record
 from trainables.spec import RunSpec
 from trainables.storage import Storage
@@ -41,16 +42,6 @@ class Scored:
     row: ModelRow
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Gain:
-    """Test metric of the best configuration less that of `over`, with its paired-bootstrap interval."""
-
-    over: str
-    difference: float
-    interval: Interval
-    p_value: float
 
 
 def score_students(
@@ -145,7 +136,7 @@ def gains(best: Scored, others: Sequence[Scored], metric: str, resamples: int) -
     for other in others:
         d = paired_bootstrap(best.labels, best.probabilities, other.probabilities, metric, resamples=resamples)
         interval = Interval(low=d.low, high=d.high)
-        found.append(Gain(other.row.name, d.difference, interval, d.p_value))
+        found.append(Gain(over=other.row.name, difference=d.difference, interval=interval, p_value=d.p_value))
     return found
 
 

@@ -14,7 +14,7 @@ from orchestrator.plan import generation, make_plan
 from orchestrator.recording import recording
 from orchestrator.settings import Settings
 from orchestrator.stages import Stages
-from orchestrator.summary import Ceilings, Gain, Summary, TrialCounts
+from orchestrator.summary import Ceilings, Summary, TrialCounts
 from trainables.artifacts import Record, fingerprint
 from trainables.storage import Storage
 
@@ -115,7 +115,7 @@ def _work_out(
     teachers = score_teachers(
         stages.storage,
         plan.transfer_set,
-        stages.cache / "transfer_sets",
+        stages.settings.cache / "transfer_sets",
         {str(name): fp for name, fp in plan.teachers.items()},
         metric,
         resamples,
@@ -136,10 +136,7 @@ def _work_out(
         trials=counts(trials),
         leaderboard=rows,
         front=[t.number for t in ranked(trials, spec.search.objectives)] if spec.several_objectives else [],
-        gains=[
-            Gain(over=g.over, difference=g.difference, interval=g.interval, p_value=g.p_value)
-            for g in gains(best, controls, metric, resamples)
-        ],
+        gains=gains(best, controls, metric, resamples),
         ceilings=ceilings(corpus),
         paths=paths(stages),
     )

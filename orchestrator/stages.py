@@ -5,20 +5,18 @@ A stage is finished when its record exists. Ray is started by the first stage th
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import StageError
 from orchestrator.events import Observer, StageName, TrialRecord, watching
 from orchestrator.plan import Plan
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, cores
 from orchestrator.summary import StageSummary
 from trainables.artifacts import Record, publish, read_record
 from trainables.storage import Storage
@@ -41,6 +39,7 @@ class Stages:
     resources: ExitStack
     """Holds the Ray cluster; whoever made it closes it."""
     done: dict[StageName, StageSummary] = field(default_factory=dict)
+    _connected: bool = field(default=False, init=False)
 
     @cached_property
     def storage(self) -> Storage:
@@ -51,19 +50,14 @@ class Stages:
         """The storage root as a URL that a worker elsewhere can use."""
         return self.storage.root
 
-    @cached_property
-    def cache(self) -> Path:
-        return Path(self.settings.cache)
-
     def prepare(self) -> Record:
         from trainables.corpus import prefix
         from trainables.prepare import prepare
 
         root = self.settings.corpus_root(self.plan.run.corpus.type)
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
         def work() -> str:
-            record = prepare(self.storage, self.plan.run.corpus, root, workers, self._progress("prepare"))
+            record = prepare(self.storage, self.plan.run.corpus, root, cores(), self._progress("prepare"))
             return _rows(record)
 
         self._run("prepare", self._has(prefix(self.plan.corpus)), f"corpus {self.plan.corpus}", work)
@@ -130,7 +124,7 @@ class Stages:
                 storage=self.root,
                 sweep=self.sweep_folder,
                 transfer_set=self.plan.transfer_set,
-                cache=str(self.cache),
+                cache=str(self.settings.cache),
                 trials=self.trials,
                 concurrency=self.concurrency,
             )
@@ -168,7 +162,7 @@ class Stages:
                 [ModelJob(fp, run) for fp, run in missing.items()],
                 storage=self.root,
                 transfer_set=self.plan.transfer_set,
-                cache=str(self.cache),
+                cache=str(self.settings.cache),
                 mc_passes=confirm.mc_passes,
                 resources=self.plan.spec.resources.confirm,
                 concurrency=self.concurrency,
@@ -205,20 +199,19 @@ class Stages:
             self.observer.stage_skipped(stage, f"{why} ({what})")
             self.done[stage] = StageSummary(skipped=True, seconds=0.0, why=f"{why} ({what})")
             return
-        began = time.monotonic()
         with watching(self.observer, stage, what) as report:
             report.note = work()
-        self.done[stage] = StageSummary(skipped=False, seconds=round(time.monotonic() - began, 2), why=report.note)
+        self.done[stage] = StageSummary(skipped=False, seconds=round(report.seconds, 2), why=report.note)
 
     def _readable(self) -> None:
         """Fetch and verify the transfer set before a trial does, whose failure would be kept as the trial's own."""
         from trainables.transfer_set import materialise
 
-        materialise(self.storage, self.plan.transfer_set, self.cache / "transfer_sets")
+        materialise(self.storage, self.plan.transfer_set, self.settings.cache / "transfer_sets")
 
     def _cluster(self) -> None:
         """Connect to Ray, once."""
-        if getattr(self, "_connected", False):
+        if self._connected:
             return
         from orchestrator.launch.cluster import connected
 
