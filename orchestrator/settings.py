@@ -27,7 +27,7 @@ from pydantic_settings import (
 from orchestrator.errors import SettingsError
 
 FILE = "orch.toml"
-CORPORA = ("meld",)
+CORPORA = ("meld", "iemocap", "emodb", "ravdess", "manifest")
 """The corpora that lie somewhere; the stand-in is made by rule and has no root."""
 
 GPU = Path("/dev/nvidia0")
@@ -57,8 +57,8 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(user_cache_dir("orch"))
     )
     """Local folder of what can be fetched again, such as memory-mapped transfer sets."""
-    corpora: dict[Literal["meld"], NonEmpty] = {}
-    """The folder of each corpus, by its type."""
+    corpora: dict[Literal["meld", "iemocap", "emodb", "ravdess", "manifest"], NonEmpty] = {}
+    """The folder of each corpus, by its type (of `manifest`: the manifest itself, or the folder that it is in)."""
     concurrency: Annotated[int, Field(ge=1)] | None = None
     """Largest number of trials at once; by default what the cluster has room for."""
     scale: Literal["laptop", "full"] | None = None

@@ -1,7 +1,11 @@
 """The Arrow schema of an utterance, and reading and writing a corpus of them.
 
 A corpus is the artifact `corpora/<fingerprint>/` with `utterances-NNNNN.parquet` shards in the order
-(split, dialogue, turn). Audio is FLAC, 16 kHz, mono. Every raw row has its row here, whatever its `status`.
+(split, dialogue, turn). Audio is FLAC, 16 kHz, mono. Every raw row with a label in use has its row here, whatever
+its `status`.
+
+A cross-validated corpus keeps its whole protocol in the rows: `folds` says what each row is in each fold, and
+`split` repeats it for fold 0. `with_fold` turns a table into that of one fold.
 """
 
 from __future__ import annotations
@@ -18,13 +22,15 @@ from trainables.storage import Storage
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SAMPLE_RATE = 16_000
 SPLITS = ("train", "dev", "test")
 
 Status = Literal[
     "ok", "missing_media", "decode_error", "no_audio", "too_short", "too_long", "zero_interval", "duplicate"
 ]
+AlignmentSource = Literal["corpus", "synthesiser", "textgrid", "ctc", "proportional"]
+"""Where words, phones and syllables come from; what is measured with `proportional` compares with nothing."""
 USABLE_AUDIO = frozenset({"ok", "too_short", "too_long", "zero_interval", "duplicate"})
 """Statuses whose `audio` is there (padded or cropped where need be)."""
 
@@ -47,8 +53,12 @@ def schema() -> pa.Schema:
             pa.field("seconds", pa.float32(), nullable=False),  # of the stored audio; 0 without
             pa.field("raw_seconds", pa.float32(), nullable=False),  # as decoded, before crop or pad
             pa.field("audio", pa.binary()),  # FLAC
-            pa.field("words", pa.list_(segment)),  # alignment in seconds, where the corpus has one
+            pa.field("words", pa.list_(segment)),  # in seconds of the stored audio, null where not aligned
             pa.field("phones", pa.list_(segment)),
+            pa.field("syllables", pa.list_(segment)),
+            pa.field("aligned", pa.string()),  # the source of the three: an `AlignmentSource`, or null
+            pa.field("votes", pa.list_(pa.float32())),  # share of the raters per label of the record, sums to 1
+            pa.field("folds", pa.list_(pa.string())),  # the split in each fold; null with one official split
             pa.field("status", pa.string(), nullable=False),
             pa.field("reason", pa.string(), nullable=False),
         ]
@@ -95,10 +105,37 @@ def iter_tables(storage: Storage, fingerprint: str, columns: Sequence[str] | Non
             yield pq.read_table(handle, columns=list(columns) if columns is not None else None)
 
 
-def check_rows(rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> None:
-    """Raise CorpusError naming the first row that breaks the corpus's own rules."""
+def with_fold(table: pa.Table, fold: int | None) -> pa.Table:
+    """The table with `split` as it is in `fold`; as it stands for None. It must have the column `folds`, else."""
+    if fold is None:
+        return table
+    import pyarrow as pa
+
+    splits = []
+    for uid, folds in zip(table["uid"].to_pylist(), table["folds"].to_pylist(), strict=True):
+        if not folds or fold >= len(folds):
+            raise CorpusError(f"row {uid}: fold {fold} asked for, and it has {len(folds or ())} folds")
+        splits.append(folds[fold])
+    return table.set_column(table.schema.get_field_index("split"), "split", pa.array(splits, pa.string()))
+
+
+def check_rows(rows: Sequence[dict[str, Any]], labels: Sequence[str], speaker_disjoint: Sequence[str] = ()) -> None:
+    """Raise CorpusError naming the first row that breaks the corpus's own rules, in any of its folds.
+
+    Keys are unique, labels known, a dialogue lies in one split; the speakers of each split of `speaker_disjoint`
+    speak in no other.
+    """
+    _check_keys(rows, labels)
+    counts = {len(row.get("folds") or ()) for row in rows}
+    if len(counts) > 1:
+        raise CorpusError(f"rows differ in their number of folds: {sorted(counts)}")
+    for fold in range(max(counts, default=0)) or (None,):
+        splits = [row["split"] if fold is None else row["folds"][fold] for row in rows]
+        _check_split(rows, splits, "" if fold is None else f" of fold {fold}", speaker_disjoint)
+
+
+def _check_keys(rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> None:
     seen: set[str] = set()
-    home: dict[str, str] = {}
     for row in rows:
         uid = row["uid"]
         if uid in seen:
@@ -106,10 +143,27 @@ def check_rows(rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> None:
         seen.add(uid)
         if row["label"] not in labels:
             raise CorpusError(f"row {uid}: unknown label {row['label']!r}; labels are {', '.join(labels)}")
-        if row["split"] not in SPLITS:
-            raise CorpusError(f"row {uid}: unknown split {row['split']!r}; splits are {', '.join(SPLITS)}")
-        if home.setdefault(row["dialogue"], row["split"]) != row["split"]:
+
+
+def _check_split(
+    rows: Sequence[dict[str, Any]], splits: Sequence[str], where: str, speaker_disjoint: Sequence[str]
+) -> None:
+    home: dict[str, str] = {}
+    speakers: dict[str, set[str]] = {split: set() for split in SPLITS}
+    for row, split in zip(rows, splits, strict=True):
+        uid = row["uid"]
+        if split not in SPLITS:
+            raise CorpusError(f"row {uid}: unknown split {split!r}{where}; splits are {', '.join(SPLITS)}")
+        if home.setdefault(row["dialogue"], split) != split:
             raise CorpusError(
-                f"row {uid}: dialogue {row['dialogue']} is in {home[row['dialogue']]} and in {row['split']}; "
+                f"row {uid}: dialogue {row['dialogue']} is in {home[row['dialogue']]} and in {split}{where}; "
                 "a dialogue lies in one split"
             )
+        speakers[split].add(row.get("speaker", ""))
+    for split in speaker_disjoint:
+        for other in SPLITS:
+            both = speakers[split] & speakers[other] if other != split else set()
+            if both:
+                raise CorpusError(
+                    f"speaker {min(both)} speaks in {split} and in {other}{where}; {split} is by speaker"
+                )

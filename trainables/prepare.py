@@ -76,7 +76,7 @@ def prepare(storage: Storage, spec: CorpusSpec, root: Path | None, workers: int,
             return found
         prepared = IMPORTERS[spec.type].prepare(spec, root, folder, workers, progress)
         info = _info(spec, prepared)
-        _check(folder, prepared, info["labels"])
+        _check(folder, prepared, info)
         record = Record(
             kind="corpus",
             fingerprint=identity,
@@ -94,7 +94,10 @@ def problem_table(record: Record) -> PrepareSummary:
     problems = _problems(record.info["problems"])
     faulty = Counter(_split(problem.uid) for problem in problems)
     expected = record.info["expected"]
-    counts = (SplitCount(s, record.rows.get(s, 0), expected.get(s), faulty[s]) for s in SPLITS)
+    folded = "all" in record.rows
+    splits = ("all",) if folded else SPLITS
+    faults = Counter({"all": len(problems)}) if folded else faulty
+    counts = (SplitCount(s, record.rows.get(s, 0), expected.get(s), faults[s]) for s in splits)
     return PrepareSummary(
         counts=tuple(counts),
         statuses=dict(Counter(problem.status for problem in problems).most_common()),
@@ -129,18 +132,20 @@ def _info(spec: CorpusSpec, prepared: Prepared) -> dict[str, Any]:
         "remarks": [],
         "extra_clips": [],
         "ceilings": None,
+        "excluded": {},
+        "speaker_disjoint": [],
     } | prepared.info
 
 
-def _check(folder: Path, prepared: Prepared, labels: list[str]) -> None:
-    """The corpus's own rules over all shards: unique keys, known labels, splits disjoint by dialogue, counts."""
+def _check(folder: Path, prepared: Prepared, info: dict[str, Any]) -> None:
+    """The corpus's own rules over all shards: unique keys, known labels, disjoint splits in every fold, counts."""
     import pyarrow.parquet as pq
 
-    columns = ["uid", "split", "dialogue", "label"]
+    columns = ["uid", "split", "dialogue", "speaker", "label", "folds"]
     shards = sorted(folder.glob("utterances-*.parquet"))
     rows = [row for shard in shards for row in pq.read_table(shard, columns=columns).to_pylist()]
-    check_rows(rows, labels)
-    written = Counter(row["split"] for row in rows)
+    check_rows(rows, info["labels"], info["speaker_disjoint"])
+    written = Counter("all" if row["folds"] else row["split"] for row in rows)
     if any(written[split] != count for split, count in prepared.rows.items()) or not rows:
         raise CorpusError(f"the importer says {prepared.rows} rows and wrote {dict(written)}")
 

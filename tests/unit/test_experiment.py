@@ -162,7 +162,7 @@ def test_a_wrong_set_is_told_what_is_wrong(text: str, told: str, small: str) -> 
         ({"scales": 3}, "scales: a mapping is wanted, not 3"),
         ({"scales": {"laptop": [1]}}, "scales.laptop: a mapping is wanted"),
         ({"stand_in": "yes"}, "stand_in: a mapping is wanted"),
-        ({"run": {"corpus": {"type": "iemocap"}}}, "run.corpus: Input tag 'iemocap'"),
+        ({"run": {"corpus": {"type": "imocap"}}}, "run.corpus: Input tag 'imocap'"),
         ({"run": {"student": {"modalities": ["audio", "video"]}}}, "'audio' or 'text'"),
         (
             {"search": {"scheduler": {"type": "asha", "grace_epochs": 2}}},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from trainables.corpus import Status
 from trainables.spec import Spec
@@ -14,22 +14,6 @@ Progress = Callable[[int, int], None]
 """Called with (utterances done, utterances in all); never from another thread or process."""
 
 SpecT_contra = TypeVar("SpecT_contra", bound=Spec, contravariant=True)
-
-
-class Segment(NamedTuple):
-    """A word or a phone and when it sounds, in seconds from the clip's start."""
-
-    label: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True)
-class Alignment:
-    """The words and phones of one utterance, in order."""
-
-    words: tuple[Segment, ...] = ()
-    phones: tuple[Segment, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,9 +30,12 @@ class Prepared:
     """What an importer wrote: rows per split, every row not `ok`, and facts for the record's `info`."""
 
     rows: dict[str, int]
+    """By split; `{"all": N}` where the corpus is cross-validated."""
     problems: tuple[Problem, ...] = ()
     info: dict[str, Any] = field(default_factory=dict)
-    """JSON only. It is laid over {labels, expected, stand_in, problems, extra_clips, remarks, ceilings}."""
+    """JSON only. It is laid over {labels, expected, stand_in, problems, extra_clips, remarks, ceilings, excluded,
+    speaker_disjoint}: `excluded` counts the raw rows left out by their own label (they have no row here), and
+    `speaker_disjoint` names the splits whose speakers speak in no other (checked)."""
 
 
 class Importer(Protocol[SpecT_contra]):
@@ -56,11 +43,11 @@ class Importer(Protocol[SpecT_contra]):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Label names; a row's label is one of them."""
+        """Label names; a row's label is one of them. (Where the spec decides, `Prepared.info["labels"]`.)"""
 
     @property
     def expected(self) -> dict[str, int]:
-        """The official number of rows per split; empty where there is none."""
+        """The official number of rows per split (`all` where cross-validated); empty where there is none."""
 
     @property
     def stand_in(self) -> bool:

@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from trainables.alignment.base import Alignment, Segment
 from trainables.corpus import SPLITS, Status, text_hash
-from trainables.importers.base import Alignment, Prepared, Problem, Progress, Segment
+from trainables.importers.base import Prepared, Problem, Progress
 from trainables.importers.media import ClipAudio, read_clip
 from trainables.importers.meld_layout import Layout
 from trainables.importers.meld_rows import Utterance, copies, read_utterances

@@ -9,8 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from trainables.alignment.base import Alignment, Segment
 from trainables.errors import CorpusError
-from trainables.importers.base import Alignment, Prepared, Progress, Segment
+from trainables.importers.base import Prepared, Progress
 from trainables.importers.meld_layout import find_layout
 from trainables.spec import EMOTIONS, StandInSpec
 
@@ -44,7 +45,7 @@ class StandInImporter:
             tree, alignments = Path(folder), {}
             for done, said in enumerate(write_tree(spec, tree, workers), start=1):
                 words, phones = (tuple(Segment(*span) for span in spans) for spans in (said.words, said.phones))
-                alignments[said.uid] = Alignment(words, phones)
+                alignments[said.uid] = Alignment(words, phones, source="synthesiser")
                 progress(done // 2, spec.utterances)  # speaking is the first half of the work, reading the other
 
             def read(done: int, total: int) -> None:

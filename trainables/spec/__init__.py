@@ -1,7 +1,17 @@
 """Specifications: what a run is. Importing them loads neither torch nor any other heavy package."""
 
 from trainables.spec.base import Modality, Spec, TeacherName
-from trainables.spec.corpus import EMOTIONS, CorpusSpec, MeldSpec, StandInSpec
+from trainables.spec.corpus import (
+    EMOTIONS,
+    AlignmentSpec,
+    CorpusSpec,
+    EmoDBSpec,
+    IemocapSpec,
+    ManifestSpec,
+    MeldSpec,
+    RavdessSpec,
+    StandInSpec,
+)
 from trainables.spec.features import FeaturesSpec
 from trainables.spec.method import CMD, Curriculum, MethodSpec, Supervised
 from trainables.spec.run import RunSpec
@@ -23,19 +33,24 @@ from trainables.spec.training import TrainingSpec
 __all__ = [
     "CMD",
     "EMOTIONS",
+    "AlignmentSpec",
     "AudioTeacher",
     "AudioTextTransformer",
     "CorpusSpec",
     "Curriculum",
+    "EmoDBSpec",
     "Encoder",
     "EncoderTeacher",
     "FeaturesSpec",
     "FineTuning",
     "FusionTeacher",
+    "IemocapSpec",
+    "ManifestSpec",
     "MeldSpec",
     "MethodSpec",
     "Modality",
     "Pretrained",
+    "RavdessSpec",
     "RunSpec",
     "Schedule",
     "Scratch",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trainables.spec.base import Count, Modality, Positive, Probability, Spec
 
@@ -12,26 +12,166 @@ EMOTIONS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 """MELD's seven labels in the order of its own repository."""
 
 
-class MeldSpec(Spec):
-    """MELD (Poria et al., ACL 2019): official split, seven emotions, weighted F1."""
+class OwnAlignment(Spec):
+    """The words, phones and syllables that the corpus itself comes with, if any."""
 
-    type: Literal["meld"] = "meld"
-    modalities: tuple[Modality, ...] = ("audio", "text")
-    """`("text",)` reads the three CSVs alone and needs no media."""
+    type: Literal["corpus"] = "corpus"
+
+
+class TextGridAlignment(Spec):
+    """Praat TextGrids, as the Montreal Forced Aligner writes them, one a clip; their folder is a setting."""
+
+    type: Literal["textgrid"] = "textgrid"
+    words: str = "words"
+    """The tier that holds the words."""
+    phones: str = "phones"
+
+
+class CtcAlignment(Spec):
+    """Forced alignment of the text by a wav2vec 2.0 CTC model; phones by equal shares of each word."""
+
+    type: Literal["ctc"] = "ctc"
+    checkpoint: str = "facebook/wav2vec2-base-960h"
+    revision: str | None = None
+
+
+class ProportionalAlignment(Spec):
+    """The voiced part of the clip shared out by the number of phones: results with it are not comparable."""
+
+    type: Literal["proportional"] = "proportional"
+
+
+AlignmentSpec = Annotated[
+    OwnAlignment | TextGridAlignment | CtcAlignment | ProportionalAlignment, Field(discriminator="type")
+]
+
+
+class AnyCorpus(Spec):
+    """What every corpus says of itself, so that `orch check` can answer without the corpus."""
+
+    has_alignments: ClassVar[bool] = False
+    """Whether it comes with words and phones in time."""
+    has_votes: ClassVar[bool] = False
+    """Whether it keeps what each rater said, so that its labels can be soft."""
+
+    modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("audio", "text")
     max_seconds: Positive = 15.0
-    """Longer clips are cropped: 95 % of MELD's last under 7.9 s, one mis-cut test clip lasts 305 s."""
+    """Longer clips are cropped."""
     min_seconds: Positive = 0.4
     """Shorter clips are padded with silence, so that every encoder has a frame to look at."""
+    alignment: AlignmentSpec = OwnAlignment()
+
+    @property
+    def fold_count(self) -> int:
+        """Folds of its cross-validation; 0 where it has one official split into train, dev and test."""
+        return 0
+
+    @property
+    def aligned(self) -> bool:
+        """Whether its rows have words and phones in time, of whatever source."""
+        return self.has_alignments or self.alignment.type != "corpus"
 
 
-class StandInSpec(Spec):
-    """The corpus made by rule with eSpeak NG, for machines without MELD. Its scores are not MELD's."""
+class MeldSpec(AnyCorpus):
+    """MELD (Poria et al., ACL 2019): official split, seven emotions, weighted F1.
+
+    `modalities: ("text",)` reads the three CSVs alone and needs no media. 95 % of its clips last under 7.9 s, one
+    mis-cut test clip 305 s.
+    """
+
+    type: Literal["meld"] = "meld"
+
+
+class IemocapSpec(AnyCorpus):
+    """IEMOCAP (Busso et al., LRE 2008): 4 classes (5531 utterances) or 6, cross-validated by session or speaker."""
+
+    has_alignments: ClassVar[bool] = True
+    has_votes: ClassVar[bool] = True
+
+    type: Literal["iemocap"] = "iemocap"
+    classes: Literal[4, 6] = 4
+    """4: neutral, anger, sadness, happiness with excitement; 6: those two apart, and frustration."""
+    happiness: Literal["with_excitement", "alone", "excitement"] = "with_excitement"
+    """Of the 4 classes: what counts as happiness (5531, 4490 or 4936 utterances)."""
+    part: Literal["all", "improvised"] = "all"
+    protocol: Literal["session", "speaker"] = "session"
+    """`session`: five folds, one session out in turn, dev drawn by dialogue from the others; `speaker`: ten folds,
+    one speaker out, the other of the session is dev."""
+    max_seconds: Positive = 20.0
+
+    @model_validator(mode="after")
+    def _six(self) -> IemocapSpec:
+        if self.classes == 6 and self.happiness != "with_excitement":
+            raise ValueError(
+                f"happiness: {self.happiness} is a variant of the 4 classes; leave it out with classes: 6"
+            )
+        return self
+
+    @property
+    def fold_count(self) -> int:
+        return 5 if self.protocol == "session" else 10
+
+
+class EmoDBSpec(AnyCorpus):
+    """Berlin EmoDB (Burkhardt et al., Interspeech 2005): ten speakers, one out in turn, the next one is dev."""
+
+    has_alignments: ClassVar[bool] = True
+
+    type: Literal["emodb"] = "emodb"
+    modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("audio",)
+    """Ten fixed German sentences: the text says nothing of the emotion."""
+
+    @property
+    def fold_count(self) -> int:
+        return 10
+
+
+class RavdessSpec(AnyCorpus):
+    """RAVDESS speech (Livingstone & Russo, PLoS ONE 2018): 24 actors, eight emotions, folds by actor."""
+
+    type: Literal["ravdess"] = "ravdess"
+    modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("audio",)
+    """Two fixed sentences: the text says nothing of the emotion."""
+    protocol: Literal["five", "actor"] = "five"
+    """`five`: five folds of four or five actors; `actor`: 24, one actor out in turn. The next fold is dev."""
+
+    @property
+    def fold_count(self) -> int:
+        return 5 if self.protocol == "five" else 24
+
+
+class ManifestSpec(AnyCorpus):
+    """Anybody's corpus: a CSV or Parquet manifest with a row an utterance (columns: `importers.manifest`)."""
+
+    type: Literal["manifest"] = "manifest"
+    labels: tuple[str, ...] = ()
+    """The classes in order; empty: those that occur, sorted. A label that is not among them is an error."""
+    language: str = "en"
+    folds: Annotated[int, Field(ge=0)] = 0
+    """0: the column `split` says train, dev or test; k: the column `fold` numbers k folds from 0, one out in turn,
+    and the next one is dev."""
+
+    @model_validator(mode="after")
+    def _folds(self) -> ManifestSpec:
+        if self.folds in (1, 2):
+            raise ValueError(f"folds {self.folds}: train, dev and test take three folds at least; 0 for a split")
+        return self
+
+    @property
+    def fold_count(self) -> int:
+        return self.folds
+
+
+class StandInSpec(AnyCorpus):
+    """The corpus made by rule with eSpeak NG, for machines without a corpus. Its scores are no real corpus's."""
+
+    has_alignments: ClassVar[bool] = True
+    has_votes: ClassVar[bool] = True
 
     type: Literal["standin"] = "standin"
-    modalities: tuple[Modality, ...] = ("audio", "text")
     utterances: Count = 1200
     voices: Annotated[int, Field(ge=6, le=12)] = 12
-    """Speakers; of the last three, one speaks in dev alone and two in test alone."""
+    """Speakers; of the last three, one speaks in dev alone and two in test alone (without folds)."""
     text_noise: Probability = 0.45
     """Probability that the words carry another emotion than the utterance's, of the same valence."""
     prosody_noise: Probability = 0.45
@@ -41,9 +181,21 @@ class StandInSpec(Spec):
     audible_words: bool = False
     """Whether the words that carry the emotion are spoken as written. If not, the speaker says "hey" and "so" in
     their place: audio then has prosody alone, and an exact ceiling. If so, audio knows all that text knows."""
+    folds: Annotated[int, Field(ge=0, le=6)] = 0
+    """0: one split, as MELD; k: k folds by speaker, one out in turn, dev drawn by dialogue from the others."""
     seed: int = 0
-    max_seconds: Positive = 15.0
-    min_seconds: Positive = 0.4
+
+    @model_validator(mode="after")
+    def _folds(self) -> StandInSpec:
+        if self.folds == 1:
+            raise ValueError("folds 1: one fold leaves nothing to train on; 0 for the split, or at least 2")
+        return self
+
+    @property
+    def fold_count(self) -> int:
+        return self.folds
 
 
-CorpusSpec = Annotated[MeldSpec | StandInSpec, Field(discriminator="type")]
+CorpusSpec = Annotated[
+    MeldSpec | IemocapSpec | EmoDBSpec | RavdessSpec | ManifestSpec | StandInSpec, Field(discriminator="type")
+]

@@ -1,0 +1,27 @@
+"""The values that every source of alignments hands on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from trainables.corpus import AlignmentSource
+
+
+class Segment(NamedTuple):
+    """A word, a syllable or a phone and when it sounds, in seconds from the clip's start."""
+
+    label: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The words, phones and syllables of one utterance, in order, without silences."""
+
+    words: tuple[Segment, ...] = ()
+    phones: tuple[Segment, ...] = ()
+    syllables: tuple[Segment, ...] = ()
+    """Empty: worked out from the phones by maximal onset."""
+    source: AlignmentSource = "corpus"
