@@ -13,8 +13,8 @@ from orchestrator.errors import ExperimentError
 from orchestrator.experiment import ExperimentSpec, Scale, check, load, read
 from orchestrator.space import corners
 from trainables.spec import RunSpec
+from trainables.spec.demands import unmet
 from trainables.spec.metrics import LOWER_IS_BETTER, METRICS
-from trainables.spec.needs import needs_of
 
 SEARCHABLE = ("student", "method", "training")
 """The parts of a run that a search may change; each of the others would need a transfer set of its own."""
@@ -105,14 +105,7 @@ def check_paths(spec: ExperimentSpec) -> None:
 
 
 def check_needs(run: RunSpec, place: str) -> None:
-    """Each teacher whose outputs the run reads is there; harvest leaves all that any corner reads of them."""
-    needs = needs_of(run)
-    if not (needs.pooled or needs.attention):
-        return
-    needed = " and ".join(name for name in needs.names if name in ("pooled", "attention"))
-    for modality in run.student.modalities:
-        if getattr(run.teachers, modality) is None:
-            raise ExperimentError(
-                f"{place}: method {run.method.type} needs the {modality} teacher's {needed} output; "
-                f"set teachers.{modality}, or weights of 0 for what reads it"
-            )
+    """The corpus and the teachers have what the student and the method read of them."""
+    fault = unmet(run)
+    if fault:
+        raise ExperimentError(f"{place}: {fault}")

@@ -13,6 +13,6 @@ def without_teachers(run: RunSpec) -> dict[str, Any]:
     A word table that a student takes over from its teacher is also of the teacher, and starts at random instead.
     """
     values: dict[str, Any] = {"method": {"type": "supervised"}}
-    if run.student.token_init == "teacher":
+    if getattr(run.student, "token_init", "random") == "teacher":
         values |= {"student.token_training": "trained", "student.token_init": "random"}
     return values

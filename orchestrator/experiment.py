@@ -7,7 +7,6 @@ result. A mapping whose `type` changes is replaced as a whole; a null in `search
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.resources import files
@@ -119,11 +118,7 @@ class ExperimentSpec(Spec):
 
 def representation_epochs(run: RunSpec) -> int:
     """The epochs before the first whose dev score counts, at the run's own setting."""
-    method = run.method
-    if method.type != "cmd" or method.phases != "two_phase":
-        return 0
-    # Progress goes from 0 in the first epoch to 1 in the last; the phase lasts while it is below phase_one.
-    return math.ceil(min(method.phase_one, 1.0) * (run.training.epochs - 1))
+    return run.method.silent_epochs(run.training.epochs)
 
 
 def names() -> list[str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from orchestrator.experiment import ExperimentSpec, sweep_fingerprint
 from orchestrator.space import corners
 from trainables.spec import RunSpec, TeacherName
-from trainables.spec.needs import Needs, needs_of
+from trainables.spec.demands import needs_of
+from trainables.spec.needs import Needs, together
 from trainables.storage import Storage
 
 
@@ -52,13 +53,7 @@ def make_plan(spec: ExperimentSpec, *, stand_in: bool, corpus_root: Path | None)
 def harvest_needs(spec: ExperimentSpec) -> Needs:
     """What any point of the search may read of the teachers; logits and pooled vectors are always kept."""
     runs = [spec.run, *(run for _, _, run in corners(spec.search.space, spec.run))]
-    found = [needs_of(run) for run in runs]
-    return Needs(
-        logits=True,
-        pooled=True,
-        attention=any(needs.attention for needs in found),
-        frames=any(needs.frames for needs in found),
-    )
+    return together(Needs(logits=True, pooled=True), *(needs_of(run) for run in runs))
 
 
 def generation(storage: Storage, name: str, fingerprint: str, *, fresh: bool) -> str:

@@ -80,6 +80,8 @@ class Choice(Conditional):
 Distribution = Annotated[Float | Int | Choice, Field(discriminator="type")]
 Space = dict[str, Distribution]
 
+_UNIONS = ("alignment", "corpus", "encoder", "method", "scheduler", "student")
+"""The fields whose class is chosen by `type`."""
 _TOLERANCE = 1e-8
 """Of a multiple of a step, as Optuna has it."""
 
@@ -223,7 +225,7 @@ def _contains(distribution: Distribution, value: Any) -> bool:
 def first_fault(error: ValidationError, root: str) -> str:
     """One sentence of a validation error: where, what, and which value."""
     fault = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in (root, *fault["loc"]) if part != "")
+    place = ".".join(part for part in (root, *_path(fault["loc"])) if part != "")
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
         return f"{place}: there is no such field; `orch schema` lists the fields"
@@ -232,6 +234,15 @@ def first_fault(error: ValidationError, root: str) -> str:
     if isinstance(fault.get("input"), (str, int, float, bool)):
         return f"{place}: {message} (given: {fault['input']!r})"
     return f"{place}: {message}"
+
+
+def _path(location: tuple[int | str, ...]) -> Iterator[str]:
+    """The parts of a path as a user writes it: pydantic puts the class after each field that has several."""
+    before: int | str = ""
+    for part in location:
+        if before not in _UNIONS:
+            yield str(part)
+        before = part
 
 
 def _no_field(path: str, part: str, model: Any) -> str:

@@ -14,8 +14,8 @@ from trainables.errors import SpecError
 from trainables.loop import Circumstance, Loop, TrainResult
 from trainables.methods import METHODS
 from trainables.reporter import Reporter
+from trainables.spec.demands import needs_of, teachers_needed
 from trainables.spec.metrics import METRICS
-from trainables.spec.needs import needs_of, teachers_needed
 from trainables.spec.run import RunSpec
 from trainables.students import AudioTextStudent, Sizes, build_student
 from trainables.transfer_set import TransferSet

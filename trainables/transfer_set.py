@@ -14,7 +14,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TOKEN_TABLE = "token_table.safetensors"
 _META = "meta.json"
 _STRINGS = ("uid", "split", "dialogue", "speaker")
@@ -57,6 +57,16 @@ class TeacherOutputs:
     frames: NDArray[np.float16] | None = None
     """[sum T, D], the sequence that was pooled; row i is `frames[frame_offsets[i]:frame_offsets[i + 1]]`."""
     frame_offsets: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Spans of frames end to end, memory-mapped."""
+
+    spans: NDArray[np.int32]
+    """[sum S, 2]: the first frame and the one after the last."""
+    offsets: NDArray[np.int64]
+    """[N + 1]; a row without an alignment has no span."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,10 @@ class TransferSet:
     mel_bands: int
     fingerprint: str
     stand_in: bool
+    votes: NDArray[np.float32] | None = None
+    """[N, C], the share of the raters that chose each label; NaN where nobody was asked."""
+    segments: dict[str, Segments] = field(default_factory=dict)
+    """By granularity, in frames of the audio teacher."""
 
     def __len__(self) -> int:
         return len(self.label)
@@ -120,8 +134,19 @@ class TransferSet:
         sequences = {n: load(n) for n in ("frames", "frame_offsets", "tokens", "token_offsets", "token_table")}
         parts = ("logits", "pooled", "attention", "frames", "frame_offsets")
         teachers = {t: TeacherOutputs(**{p: load(f"{t}.{p}") for p in parts}) for t in meta["dims"]}
+        segments = {
+            g: Segments(load(f"{g}.segments"), load(f"{g}.segment_offsets")) for g in meta.get("segments", ())
+        }
         scalars = {k: meta[k] for k in ("vocabulary_size", "pad_id", "mel_bands", "fingerprint", "stand_in")}
-        return cls(labels=tuple(meta["labels"]), teachers=teachers, **columns, **sequences, **scalars)
+        return cls(
+            labels=tuple(meta["labels"]),
+            teachers=teachers,
+            votes=load("votes"),
+            segments=segments,
+            **columns,
+            **sequences,
+            **scalars,
+        )
 
 
 def materialise(storage: Storage, fingerprint: str, cache: Path) -> Path:
@@ -202,6 +227,11 @@ class _Writer:
             self._sequence(table, "frames", "frame_offsets", "float16", self._info["mel_bands"])
         if "tokens" in names:
             self._sequence(table, "tokens", "token_offsets", "int32", 0)
+        if "votes" in names:
+            self._fixed(table, "votes", "float32", (len(self._info["labels"]),))
+        for granularity in self._info.get("segments", ()):
+            name = f"{granularity}.segments"
+            self._sequence(table, name, f"{granularity}.segment_offsets", "int32", 2)
         for teacher, width in self._info["dims"].items():
             self._fixed(table, f"{teacher}.logits", "float32", (len(self._info["labels"]),))
             self._fixed(table, f"{teacher}.pooled", "float16", (width,))

@@ -17,7 +17,7 @@ from trainables.methods import METHODS
 from trainables.reporter import ListReporter
 from trainables.run import train
 from trainables.spec import RunSpec
-from trainables.spec.needs import needs_of, teachers_needed
+from trainables.spec.demands import needs_of, teachers_needed
 from trainables.students import build_student
 from trainables.transfer_set import TransferSet
 

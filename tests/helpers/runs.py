@@ -13,7 +13,14 @@ from trainables.spec import RunSpec
 
 def small_run(**parts: Any) -> RunSpec:
     """A narrow student for a few epochs; `parts` replace or extend whole sections."""
-    student = {"width": 16, "heads": 2, "cross_layers": 1, "self_layers": 1, "token_width": 8}
+    student = {
+        "type": "audio_text_transformer",
+        "width": 16,
+        "heads": 2,
+        "cross_layers": 1,
+        "self_layers": 1,
+        "token_width": 8,
+    }
     training = {"epochs": 3, "batch_size": 16, "patience": 0}
     content: dict[str, Any] = {
         "student": student | parts.pop("student", {}),

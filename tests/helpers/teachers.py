@@ -94,7 +94,7 @@ def text_run(folder: Path, **training: Any) -> RunSpec:
     return RunSpec(
         corpus=MeldSpec(modalities=("text",)),
         teachers=TeachersSpec(audio=None, text=text, fusion=None),
-        student={"modalities": ("text",)},
+        student={"type": "audio_text_transformer", "modalities": ("text",)},
     )
 
 

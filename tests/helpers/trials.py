@@ -31,7 +31,14 @@ def experiment(**search: Any) -> ExperimentSpec:
     epochs = search.pop("epochs", 6)
     resources = search.pop("resources", {})
     run = {"corpus": {"type": "standin"}, "training": {"epochs": epochs, "batch_size": 16}}
-    run["student"] = {"width": 8, "heads": 2, "cross_layers": 1, "self_layers": 1, "token_width": 4}
+    run["student"] = {
+        "type": "audio_text_transformer",
+        "width": 8,
+        "heads": 2,
+        "cross_layers": 1,
+        "self_layers": 1,
+        "token_width": 4,
+    }
     base = {"scheduler": {"type": "asha", "grace_epochs": 3, "reduction": 2}, "startup_trials": 3, "space": SPACE}
     data = {"name": "fake", "claim": "none", "run": run, "search": {**base, **search}, "resources": resources}
     return validated(data, "fake")

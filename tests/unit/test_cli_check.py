@@ -53,14 +53,18 @@ def test_check_goes_on_after_a_fault_and_exits_with_2(tmp_path: Path) -> None:
 
 
 def test_check_looks_at_every_variant(tmp_path: Path) -> None:
-    data = {"name": "bad", "claim": "x", "scales": {"full": {"run": {"student": {"width": 30}}}}}
+    data = {
+        "name": "bad",
+        "claim": "x",
+        "scales": {"full": {"run": {"student": {"type": "audio_text_transformer", "width": 30}}}},
+    }
     data["run"] = {"student": {"type": "audio_text_transformer"}}
     (tmp_path / "bad.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
     assert check_experiment("bad.yaml").fault.startswith("scale full: bad.yaml: run.student: width 30")
     data = {"name": "bad", "claim": "x", "stand_in": {"run": {"corpus": {"type": "standin", "voices": 1}}}}
     (tmp_path / "bad.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
     assert check_experiment("bad.yaml").fault.startswith(
-        "scale laptop, stand-in: bad.yaml: run.corpus.standin.voices"
+        "scale laptop, stand-in: bad.yaml: run.corpus.voices"
     )
 
 
@@ -102,7 +106,7 @@ def test_several_objectives_with_the_right_directions() -> None:
 
 def test_a_contrast_needs_the_teacher_of_each_modality() -> None:
     audio = {"teachers": {"audio": None, "fusion": None}}
-    with pytest.raises(ExperimentError, match="the run: method cmd needs the audio teacher's pooled output"):
+    with pytest.raises(ExperimentError, match="with method cmd needs the audio teacher's pooled output"):
         check_spec(spec(run=audio))
     assert check_spec(spec(run={**audio, "method": {"type": "supervised"}})) == 0
 

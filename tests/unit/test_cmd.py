@@ -15,7 +15,7 @@ from tests.helpers.transfer_sets import synthetic
 from trainables.batching import Batch, Batcher
 from trainables.losses.contrastive import info_nce
 from trainables.methods.cmd import CMDMethod
-from trainables.spec.needs import needs_of, teachers_needed
+from trainables.spec.demands import needs_of, teachers_needed
 from trainables.students import StudentOutput, build_student
 from trainables.transfer_set import TransferSet
 

@@ -163,7 +163,10 @@ def test_a_wrong_set_is_told_what_is_wrong(text: str, told: str, small: str) -> 
         ({"scales": {"laptop": [1]}}, "scales.laptop: a mapping is wanted"),
         ({"stand_in": "yes"}, "stand_in: a mapping is wanted"),
         ({"run": {"corpus": {"type": "imocap"}}}, "run.corpus: Input tag 'imocap'"),
-        ({"run": {"student": {"modalities": ["audio", "video"]}}}, "'audio' or 'text'"),
+        (
+            {"run": {"student": {"type": "audio_text_transformer", "modalities": ["audio", "video"]}}},
+            "'audio' or 'text'",
+        ),
         (
             {"search": {"scheduler": {"type": "asha", "grace_epochs": 2}}},
             "small.yaml: search.scheduler.grace_epochs 2: the representation phase",

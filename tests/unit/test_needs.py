@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tests.helpers.runs import small_run
-from trainables.spec.needs import Needs, needs_of, teachers_needed
+from trainables.spec.demands import needs_of, teachers_needed
+from trainables.spec.needs import Needs
 
 NOTHING = {"self_weight": 0, "cross_weight": 0, "kd_weight": 0}
 

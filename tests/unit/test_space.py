@@ -107,7 +107,7 @@ def test_get_path_reads_values_and_whole_sections() -> None:
     ("path", "told"),
     [
         ("method.temprature", "path 'method.temprature': no field 'temprature'; fields are attention_weight, "),
-        ("methd.temperature", "no field 'methd'; fields are corpus, features, method"),
+        ("methd.temperature", "no field 'methd'; fields are corpus, features, fold"),
         ("metric.name", "nothing lies below 'name'"),
         ("", "no field ''"),
     ],

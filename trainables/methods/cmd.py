@@ -27,8 +27,8 @@ from trainables.method import Phase, Sampler, Sampling, label_weights
 from trainables.schedules import value
 from trainables.spec.base import Modality
 from trainables.spec.method import CMD
-from trainables.spec.needs import is_used
 from trainables.spec.run import RunSpec
+from trainables.spec.schedule import is_used
 from trainables.students import StudentOutput
 from trainables.transfer_set import TransferSet
 

@@ -67,6 +67,11 @@ class AnyCorpus(Spec):
         return 0
 
     @property
+    def rated(self) -> bool:
+        """Whether its rows have the raters' votes."""
+        return self.has_votes
+
+    @property
     def aligned(self) -> bool:
         """Whether its rows have words and phones in time, of whatever source."""
         return self.has_alignments or self.alignment.type != "corpus"
@@ -150,6 +155,8 @@ class ManifestSpec(AnyCorpus):
     folds: Annotated[int, Field(ge=0)] = 0
     """0: the column `split` says train, dev or test; k: the column `fold` numbers k folds from 0, one out in turn,
     and the next one is dev."""
+    votes: bool = False
+    """Whether the columns `votes.<label>` say how many raters chose which label."""
 
     @model_validator(mode="after")
     def _folds(self) -> ManifestSpec:
@@ -160,6 +167,10 @@ class ManifestSpec(AnyCorpus):
     @property
     def fold_count(self) -> int:
         return self.folds
+
+    @property
+    def rated(self) -> bool:
+        return self.votes
 
 
 class StandInSpec(AnyCorpus):

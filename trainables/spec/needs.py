@@ -1,52 +1,53 @@
-"""What a run needs of the transfer set, so that `orch check` can answer without a GPU, torch or the artifact."""
+"""What a student and a method read beside the student's own features; each spec states its own."""
 
 from __future__ import annotations
 
-from trainables.spec.base import Spec, TeacherName
-from trainables.spec.method import CMD
-from trainables.spec.run import RunSpec
-from trainables.spec.schedule import Schedule
+from typing import Literal
+
+from trainables.spec.base import Spec
+
+Granularity = Literal["phone", "syllable", "word"]
+GRANULARITIES: tuple[Granularity, ...] = ("phone", "syllable", "word")
 
 
 class Needs(Spec):
-    """What of its teachers' outputs a run reads; all False: it has no teacher."""
+    """What of the transfer set is read; all False and empty: nothing of a teacher, a rater or an alignment."""
 
     logits: bool = False
+    """Of the best teacher."""
     pooled: bool = False
+    """Of the teacher of each modality that the student reads."""
+    best_pooled: bool = False
+    """Of the best teacher."""
     attention: bool = False
+    """Of the teacher of each modality that the student reads."""
     frames: bool = False
+    """The sequences of the teacher of each modality that the student reads."""
+    segments: tuple[Granularity, ...] = ()
+    votes: bool = False
+    """What each rater said."""
+    both: bool = False
+    """A student of two modalities: with one, what needs this falls away."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of what is needed, in a fixed order."""
-        return tuple(name for name in ("logits", "pooled", "attention", "frames") if getattr(self, name))
+        return tuple(name for name in type(self).model_fields if getattr(self, name))
+
+    @property
+    def of_teachers(self) -> bool:
+        return self.logits or self.pooled or self.best_pooled or self.attention or self.frames
+
+    def __or__(self, other: Needs) -> Needs:
+        flags = [name for name in type(self).model_fields if name != "segments"]
+        both = {name: getattr(self, name) or getattr(other, name) for name in flags}
+        segments = tuple(g for g in GRANULARITIES if g in self.segments or g in other.segments)
+        return Needs(segments=segments, **both)
 
 
-def is_used(schedule: Schedule) -> bool:
-    """Whether a weight is above 0 at any time."""
-    return schedule.start > 0 or (schedule.end or 0.0) > 0
-
-
-def contrasts_across(run: RunSpec) -> bool:
-    """Whether the run has two cross-attended streams and a weight on their contrast."""
-    return isinstance(run.method, CMD) and is_used(run.method.cross_weight) and len(run.student.modalities) > 1
-
-
-def needs_of(run: RunSpec) -> Needs:
-    """The needs of a run's method at its settings."""
-    method = run.method
-    if not isinstance(method, CMD):
-        return Needs()
-    return Needs(
-        logits=is_used(method.kd_weight) or method.curriculum.type == "teacher_nll",
-        pooled=is_used(method.self_weight) or contrasts_across(run),
-        attention=is_used(method.attention_weight),
-    )
-
-
-def teachers_needed(run: RunSpec) -> tuple[TeacherName, ...]:
-    """The teachers whose outputs the run reads, in the order audio, text, fusion."""
-    needs = needs_of(run)
-    own = set(run.student.modalities) if needs.pooled or needs.attention else set()
-    best = {run.teachers.best} if needs.logits else set()
-    return tuple(name for name in run.teachers.names if name in own | best)
+def together(*needs: Needs) -> Needs:
+    """What all of them read."""
+    found = Needs()
+    for one in needs:
+        found = found | one
+    return found

@@ -20,12 +20,19 @@ class RunSpec(Spec):
     student: StudentSpec = AudioTextTransformer()
     method: MethodSpec = CMD()
     training: TrainingSpec = TrainingSpec()
+    fold: int | None = None
+    """Of a cross-validated corpus, the fold in which this run is tested; None: all of them, one run a fold."""
     metric: str = "weighted_f1"
     """The dev score by which an epoch is chosen; higher is better."""
     seed: int = 0
 
     @model_validator(mode="after")
     def _fits(self) -> RunSpec:
+        if self.fold is not None and self.fold not in range(self.corpus.fold_count):
+            raise ValueError(
+                f"fold {self.fold}: corpus {self.corpus.type} has {self.corpus.fold_count} folds; leave it out to "
+                "run them all"
+            )
         absent = set(self.student.modalities) - set(self.corpus.modalities)
         if absent:
             raise ValueError(
@@ -38,6 +45,7 @@ class RunSpec(Spec):
                     f"teachers.{name}: the corpus is read without {name}; add it to corpus.modalities "
                     f"or set teachers.{name}: null"
                 )
-        if "text" in self.student.modalities and self.teachers.text is None:
+        tokens = self.student.reads_features and "text" in self.student.modalities
+        if tokens and self.teachers.text is None:
             raise ValueError("a student that reads text uses the text teacher's word pieces: set teachers.text")
         return self

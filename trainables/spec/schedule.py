@@ -44,3 +44,8 @@ def _temperature(value: Schedule) -> Schedule:
 _Number = BeforeValidator(_from_number, json_schema_input_type=NonNegative | Schedule)
 ScheduleField = Annotated[Schedule, _Number]
 TemperatureField = Annotated[Schedule, _Number, AfterValidator(_temperature)]
+
+
+def is_used(schedule: Schedule) -> bool:
+    """Whether a weight is above 0 at any time."""
+    return schedule.start > 0 or (schedule.end or 0.0) > 0

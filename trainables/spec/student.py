@@ -1,4 +1,4 @@
-"""The student of CMD: an audio-text transformer, or one modality of it."""
+"""The students as data: what each reads, how large it is."""
 
 from __future__ import annotations
 
@@ -7,18 +7,47 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from trainables.spec.base import Count, Modality, Probability, Spec
+from trainables.spec.needs import GRANULARITIES, Needs
+
+SpeechLevel = Literal["frame", "phone", "syllable", "word"]
 
 
-class AudioTextTransformer(Spec):
-    """Cross-attention between the streams, then self-attention within each (S1, section 1.2).
+class AnyStudent(Spec):
+    """What every student says of itself."""
+
+    modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("audio", "text")
+
+    @property
+    def needs(self) -> Needs:
+        """What it reads in its forward pass beside its own features."""
+        return Needs()
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether it reads log-mel frames and word pieces (else only what `needs` says)."""
+        return True
+
+    @model_validator(mode="after")
+    def _modalities(self) -> AnyStudent:
+        if len(set(self.modalities)) != len(self.modalities):
+            raise ValueError(f"modalities {list(self.modalities)}: name each of audio, text at most once")
+        return self
+
+
+def _divisible(width: int, heads: int) -> None:
+    if width % heads:
+        raise ValueError(f"width {width} is not divisible by heads {heads}")
+
+
+class AudioTextTransformer(AnyStudent):
+    """CMD's student: cross-attention between the streams, then self-attention within each (S1, section 1.2).
 
     With one modality the cross-attention blocks fall away and the rest stays the same.
     """
 
     type: Literal["audio_text_transformer"] = "audio_text_transformer"
-    modalities: tuple[Modality, ...] = ("audio", "text")
     width: Count = 64
-    cross_layers: Count = 2
+    cross_layers: Annotated[int, Field(ge=0)] = 2
     self_layers: Count = 2
     heads: Count = 4
     feedforward_ratio: Count = 4
@@ -38,14 +67,97 @@ class AudioTextTransformer(Spec):
 
     @model_validator(mode="after")
     def _shape(self) -> AudioTextTransformer:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
-        if not self.modalities or len(set(self.modalities)) != len(self.modalities):
-            raise ValueError(f"modalities {list(self.modalities)}: name each of audio, text at most once")
+        _divisible(self.width, self.heads)
         if self.token_training == "frozen" and self.token_init == "random":
             raise ValueError("token_training: frozen would keep a random table; set token_init: teacher")
         return self
 
 
-StudentSpec = Annotated[AudioTextTransformer, Field()]
-"""One class today; becomes a union discriminated by `type` with the second."""
+class InvertedTransformer(AnyStudent):
+    """S4's student: every feature channel's whole time course is one token (methods reference, section 4.3)."""
+
+    type: Literal["inverted_transformer"] = "inverted_transformer"
+    modalities: tuple[Literal["audio"]] = ("audio",)
+    width: Count = 256
+    layers: Count = 3
+    heads: Count = 8
+    feedforward_ratio: Count = 4
+    dropout: Probability = 0.1
+    length: Count = 300
+    """Steps to which an utterance's frames are brought by adaptive average pooling."""
+    pooling: Literal["mean", "attention", "cls"] = "mean"
+    tokens: Literal["variate", "query"] = "variate"
+    """`query`: the other reading, learned queries that look at the time steps."""
+    queries: Count = 16
+
+    @model_validator(mode="after")
+    def _shape(self) -> InvertedTransformer:
+        _divisible(self.width, self.heads)
+        return self
+
+
+class MultiLevelFusion(AnyStudent):
+    """S2: wav2vec 2.0 and BERT embeddings, co-attention for each granularity, late fusion (section 2.2)."""
+
+    type: Literal["multi_level_fusion"] = "multi_level_fusion"
+    levels: Annotated[tuple[SpeechLevel, ...], Field(min_length=1)] = ("frame", "phone", "syllable", "word")
+    """The granularities of speech, each with its own co-attention with the text."""
+    width: Count = 128
+    layers: Count = 1
+    heads: Count = 4
+    feedforward_ratio: Count = 2
+    dropout: Probability = 0.2
+    pooling: Literal["mean", "attention"] = "mean"
+    unimodal: bool = True
+    """Whether the two unimodal classifiers take part in the late fusion."""
+    late: Literal["mean", "weights", "logits", "product", "stacking"] = "weights"
+    """How the members are fused; all but `mean` are fitted on dev."""
+
+    @model_validator(mode="after")
+    def _shape(self) -> MultiLevelFusion:
+        _divisible(self.width, self.heads)
+        if len(set(self.levels)) != len(self.levels):
+            raise ValueError(f"levels {list(self.levels)}: name each of frame, phone, syllable, word at most once")
+        return self
+
+    @property
+    def needs(self) -> Needs:
+        heard = self.levels if "audio" in self.modalities else ()
+        return Needs(frames=True, segments=tuple(g for g in GRANULARITIES if g in heard))
+
+    @property
+    def reads_features(self) -> bool:
+        return False
+
+
+class CnnLstm(AnyStudent):
+    """S5's network: a CNN over the log-mel image and an attentive LSTM over the words (section 5)."""
+
+    type: Literal["cnn_lstm"] = "cnn_lstm"
+    filters: Count = 8
+    frames: Count = 128
+    """Steps to which an utterance's frames are brought before the convolutions."""
+    blocks: Annotated[int, Field(ge=1, le=6)] = 4
+    """Convolution, ReLU, max-pool by 2."""
+    audio_dropout: Probability = 0.5
+    token_width: Count = 64
+    lstm_width: Count = 200
+    bidirectional: bool = False
+    word_dropout: Probability = 0.0
+    text_dropout: Probability = 0.4
+    dropout: Probability = 0.5
+    """Before the classifier of both."""
+    token_init: Literal["random", "teacher"] = "random"
+    """`teacher`: the table starts as the leading principal components of the text teacher's own table."""
+    token_training: Literal["trained", "frozen"] = "trained"
+
+    @model_validator(mode="after")
+    def _table(self) -> CnnLstm:
+        if self.token_training == "frozen" and self.token_init == "random":
+            raise ValueError("token_training: frozen would keep a random table; set token_init: teacher")
+        return self
+
+
+StudentSpec = Annotated[
+    AudioTextTransformer | InvertedTransformer | MultiLevelFusion | CnnLstm, Field(discriminator="type")
+]

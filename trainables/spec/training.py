@@ -18,6 +18,8 @@ class TrainingSpec(Spec):
     warmup: Fraction = 0.1
     clip: Positive = 1.0
     """Largest norm of the gradient."""
+    targets: Literal["hard", "votes"] = "hard"
+    """`votes`: the cross-entropy is against the share of the raters that chose each class."""
     label_smoothing: Probability = 0.0
     class_weights: Literal["none", "sqrt_inverse", "inverse"] = "none"
     patience: Annotated[int, Field(ge=0)] = 8

@@ -37,7 +37,10 @@ def finish(plan: HarvestPlan, seconds: float = 0.0) -> Record:
         record = Record(
             kind="transfer_set",
             fingerprint=plan.fingerprint,
-            spec={"features": plan.run.features.model_dump(mode="json"), "needs": plan.needs.model_dump()},
+            spec={
+                "features": plan.run.features.model_dump(mode="json"),
+                "needs": plan.needs.model_dump(mode="json"),
+            },
             reads={"corpus": plan.corpus, **{str(k): v for k, v in plan.teachers.items()}},
             rows=counts,
             info={"schema": SCHEMA_VERSION, **info},
@@ -92,6 +95,8 @@ def _info(plan: HarvestPlan, vocabulary: Vocabulary | None) -> tuple[dict[str, A
         "grid": plan.run.features.attention_grid,
         "counts": counts,
         "lengths": lengths,
+        "segments": list(plan.needs.segments),
+        "alignment": corpus.info.get("alignment"),
         "stand_in": bool(corpus.info.get("stand_in", False)),
     }
     return info, counts

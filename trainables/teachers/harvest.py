@@ -8,6 +8,7 @@ the mean and deviation, so that no pass over the data is needed for them.
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.corpus import read_table
+from trainables.alignment.frames import frame_segments
+from trainables.corpus import SAMPLE_RATE, read_table, with_fold
 from trainables.features import Vocabulary, build_vocabulary, log_mel, pieces_of
 from trainables.losses.attention import resize_map
 from trainables.teachers.data import FeatureSource, Source, decode
@@ -55,7 +57,7 @@ class Harvester:
         import pyarrow.parquet as pq
 
         with self.plan.storage.open(self.plan.shard_keys()[index]) as handle:
-            table = pq.read_table(handle)
+            table = with_fold(pq.read_table(handle), self.plan.run.fold)
         rows, sums = self._rows(table)
         metadata = {SUMS: json.dumps(sums).encode("utf-8")}
         with tempfile.TemporaryDirectory(prefix="orch-harvest-") as folder:
@@ -71,6 +73,8 @@ class Harvester:
         columns["label"] = pa.array(label_numbers(table["label"].to_pylist(), self.labels))
         heard = table["audio"].is_valid().to_numpy(zero_copy_only=False)
         columns["has_audio"] = pa.array(heard)
+        if self.plan.run.corpus.rated:
+            columns["votes"] = list_column(votes_of(table["votes"].to_pylist(), len(self.labels)), np.float32)
         sums: dict[str, Any] = {"lengths": {}}
         if "audio" in self.plan.run.corpus.modalities:
             frames = self._frames(table["audio"])
@@ -94,7 +98,7 @@ class Harvester:
         """Every teacher's columns; the fusion teacher reads the sequences of those before it."""
         sequences: dict[str, list[Tensor]] = {}
         sources: dict[str, Source] = {}
-        keep = "fusion" in self.teachers or self.plan.needs.frames
+        keep = "fusion" in self.teachers or self.plan.needs.frames or bool(self.plan.needs.segments)
         for name, teacher in self.teachers.items():
             if name == "fusion":
                 audio = coarse_sequences(sequences["audio"], sources["audio"].lengths)
@@ -109,9 +113,20 @@ class Harvester:
             for part, values in found.items():
                 dtype = np.float32 if part == "logits" else np.float16
                 columns[f"{name}.{part}"] = list_column(list(values), dtype)
+            if name == "audio":
+                self._segments(table, sequences[name], columns, sums)
             if self.plan.needs.frames and name != "fusion":
                 whole = [s.numpy() for s in sequences[name]]
                 _sequence(columns, sums, f"{name}.frames", whole, np.float16)
+
+    def _segments(self, table: pa.Table, frames: list[Tensor], columns: Any, sums: Any) -> None:
+        """The spans of each granularity in the audio teacher's frames; none where a row is not aligned."""
+        config = self.teachers["audio"].encoder.loaded.model.config
+        seconds = math.prod(config.conv_stride) / SAMPLE_RATE
+        for granularity in self.plan.needs.segments:
+            rows = table[f"{granularity}s"].to_pylist()
+            spans = [frame_segments(row or (), len(f), seconds) for row, f in zip(rows, frames, strict=True)]
+            _sequence(columns, sums, f"{granularity}.segments", spans, np.int32)
 
     def _outputs(self, teacher: FineTuned, source: Source, keep_frames: bool) -> dict[str, Any]:
         """`logits` [N, C], `pooled` [N, D], `attention` [N, G, G] if needed, and the list `frames`."""
@@ -142,7 +157,7 @@ def vocabulary_of(plan: HarvestPlan, text: FineTuned | None) -> Vocabulary | Non
     """The student's word pieces, from the text teacher's tokenizer and the train texts; None without one."""
     if text is None:
         return None
-    table = read_table(plan.storage, plan.corpus, ["split", "text"])
+    table = with_fold(read_table(plan.storage, plan.corpus, ["uid", "folds", "split", "text"]), plan.run.fold)
     rows = zip(table["split"].to_pylist(), table["text"].to_pylist(), strict=True)
     train = [words for split, words in rows if split == "train"]
     return build_vocabulary(text.encoder.loaded.tokenizer, train, plan.run.features)
@@ -158,6 +173,12 @@ def mel_sums(frames: list[np.ndarray[Any, Any]]) -> dict[str, Any]:
         "mel_square": np.square(whole).sum(0).tolist(),
         "mel_frames": len(whole),
     }
+
+
+def votes_of(rows: list[Any], classes: int) -> list[np.ndarray[Any, Any]]:
+    """[classes] for each row; NaN where nobody was asked."""
+    unknown = np.full(classes, np.nan, dtype=np.float32)
+    return [unknown if row is None else np.asarray(row, dtype=np.float32) for row in rows]
 
 
 def _half(values: Tensor) -> Tensor:

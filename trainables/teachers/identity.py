@@ -22,8 +22,8 @@ from trainables.spec.run import RunSpec
 from trainables.spec.teachers import EncoderTeacher, Pretrained
 from trainables.storage import Storage, sha256
 
-TEACHER_SCHEMA = 1
-TRANSFER_SCHEMA = 1
+TEACHER_SCHEMA = 2
+TRANSFER_SCHEMA = 2
 _CONTENT = (".safetensors", ".json", ".txt", ".model")
 
 
@@ -46,7 +46,7 @@ def prefix(fingerprint_: str) -> str:
 def teacher_fingerprint(name: TeacherName, run: RunSpec, corpus: str, others: Mapping[str, str]) -> str:
     """The identity of a fine-tuned teacher; `others` are the fingerprints of the audio and text teacher."""
     spec = getattr(run.teachers, name)
-    content: dict[str, Any] = {"name": name, **spec.model_dump(mode="json")}
+    content: dict[str, Any] = {"name": name, "fold": run.fold, **spec.model_dump(mode="json")}
     if isinstance(spec, EncoderTeacher) and isinstance(spec.encoder, Pretrained):
         content["encoder"] = checkpoint_identity(spec.encoder.checkpoint, spec.encoder.revision)
     return fingerprint("teacher", TEACHER_SCHEMA, content, TeacherReads(corpus, others).of(name))
@@ -65,8 +65,10 @@ def transfer_fingerprint(run: RunSpec, teachers: Mapping[str, str], needs: Needs
     content = {
         "features": run.features.model_dump(mode="json"),
         "modalities": list(run.corpus.modalities),
+        "fold": run.fold,
         "attention": needs.attention,
         "frames": needs.frames,
+        "segments": list(needs.segments),
     }
     return fingerprint("transfer_set", TRANSFER_SCHEMA, content, {str(k): v for k, v in teachers.items()})
 

@@ -55,7 +55,7 @@ def make_task(
     name: TeacherName, run: RunSpec, storage: Storage, reads: TeacherReads, device: str | torch.device
 ) -> Task:
     labels = tuple(corpus_record(storage, reads.corpus).info["labels"])
-    rows = read_utterances(storage, reads.corpus, labels, audio=name != "text")
+    rows = read_utterances(storage, reads.corpus, labels, audio=name != "text", fold=run.fold)
     spec: EncoderTeacher | FusionTeacher = getattr(run.teachers, name)
     if isinstance(spec, FusionTeacher):
         frozen = _frozen(storage, reads, device)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainables.artifacts import Record, read_record
-from trainables.corpus import iter_tables, prefix
+from trainables.corpus import iter_tables, prefix, with_fold
 from trainables.errors import ArtifactError, CorpusError
 from trainables.storage import Storage
 
@@ -46,15 +46,16 @@ def label_numbers(names: Sequence[str], labels: Sequence[str]) -> NDArray[np.int
 
 
 def read_utterances(
-    storage: Storage, fingerprint: str, labels: Sequence[str], audio: bool
+    storage: Storage, fingerprint: str, labels: Sequence[str], audio: bool, fold: int | None = None
 ) -> dict[str, Utterances]:
-    """Train and dev. With `audio`, train rows that have none are left out; dev keeps them (silence)."""
+    """Train and dev (of a fold). With `audio`, train rows that have none are left out; dev keeps them (silence)."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    columns = ["split", "label", "text", *(["audio"] if audio else [])]
+    columns = ["uid", "folds", "split", "label", "text", *(["audio"] if audio else [])]
     kept: dict[str, list[Any]] = {"train": [], "dev": []}
-    for table in iter_tables(storage, fingerprint, columns):
+    for whole in iter_tables(storage, fingerprint, columns):
+        table = with_fold(whole, fold)
         for split, parts in kept.items():
             mask = pc.equal(table["split"], split)
             if audio and split == "train":

@@ -1,0 +1,49 @@
+"""What a whole run needs of its corpus and teachers, answered without a GPU, torch or the artifacts."""
+
+from __future__ import annotations
+
+from trainables.spec.base import TeacherName
+from trainables.spec.needs import Needs
+from trainables.spec.run import RunSpec
+
+
+def needs_of(run: RunSpec) -> Needs:
+    """The needs of a run's student, method and targets at their settings."""
+    targets = Needs(votes=run.training.targets == "votes")
+    return run.student.needs | run.method.needs(run.student.modalities) | targets
+
+
+def teachers_needed(run: RunSpec) -> tuple[TeacherName, ...]:
+    """The teachers whose outputs the run reads, in the order audio, text, fusion."""
+    needs = needs_of(run)
+    own = set(run.student.modalities) if needs.pooled or needs.attention or needs.frames else set()
+    best = {run.teachers.best} if needs.logits or needs.best_pooled else set()
+    return tuple(name for name in run.teachers.names if name in own | best)
+
+
+def unmet(run: RunSpec) -> str:
+    """The first need that the run's corpus or teachers cannot meet, with the way out; empty where all is met."""
+    needs, corpus = needs_of(run), run.corpus
+    asks = f"student {run.student.type} with method {run.method.type}"
+    if needs.votes and not corpus.rated:
+        return (
+            f"{asks} reads what each rater said, and corpus {corpus.type} keeps no votes; set "
+            "training.targets: hard and another method.curriculum.type, or take a corpus that has them"
+        )
+    if needs.segments and not corpus.aligned:
+        return (
+            f"{asks} reads {', '.join(needs.segments)} segments, and corpus {corpus.type} comes without "
+            "alignments; set corpus.alignment.type to textgrid, ctc or proportional, or student.levels: [frame]"
+        )
+    if needs.segments and "audio" not in corpus.modalities:
+        return f"{asks} reads segments of speech, and the corpus is read without audio; add it to corpus.modalities"
+    own = [name for name in ("pooled", "attention", "frames") if getattr(needs, name)]
+    for modality in run.student.modalities if own else ():
+        if getattr(run.teachers, modality) is None:
+            return (
+                f"{asks} needs the {modality} teacher's {' and '.join(own)} output; set teachers.{modality}, "
+                "or leave out what reads it (a weight of 0, a term that is not enabled)"
+            )
+    if needs.both and len(run.student.modalities) < 2:
+        return f"{asks} pairs audio with text, and the student reads {run.student.modalities[0]} alone; read both"
+    return ""
