@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from trainables.errors import ArtifactError
-from trainables.spec.base import Modality
 from trainables.spec.needs import Needs
+from trainables.spec.student import AnyStudent
 from trainables.transfer_set import TransferSet
 
 if TYPE_CHECKING:
@@ -37,6 +37,20 @@ class TeacherBatch:
     """[B, D] float32"""
     attention: Tensor | None = None
     """[B, G, G] float32"""
+    frames: Tensor | None = None
+    """[B, T, D] float32, 0 in the padding."""
+    frame_mask: Tensor | None = None
+    """[B, T] bool"""
+
+
+@dataclass(frozen=True)
+class SegmentBatch:
+    """Spans of one granularity in the audio teacher's frames."""
+
+    spans: Tensor
+    """[B, S, 2] int64: the first frame and the one after the last; (0, 0) in the padding."""
+    mask: Tensor
+    """[B, S] bool; all False where the utterance is not aligned."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,10 @@ class Batch:
     token_mask: Tensor | None
     """[B, L] bool"""
     teachers: dict[str, TeacherBatch]
+    votes: Tensor | None = None
+    """[B, C] float32, the share of the raters; NaN where nobody was asked."""
+    segments: dict[str, SegmentBatch] = field(default_factory=dict)
+    """By granularity."""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -68,9 +86,12 @@ class Batch:
         def move(value: Tensor | None) -> Tensor | None:
             return None if value is None else value.to(device)
 
-        moved = {k: move(v) for k, v in vars(self).items() if k != "teachers"}
-        teachers = {n: TeacherBatch(**{k: move(v) for k, v in vars(t).items()}) for n, t in self.teachers.items()}  # type: ignore[arg-type]
-        return replace(self, **moved, teachers=teachers)  # type: ignore[arg-type]
+        def moved(values: dict[str, Any]) -> dict[str, Any]:
+            return {k: move(v) for k, v in values.items() if k not in ("teachers", "segments")}
+
+        teachers = {n: TeacherBatch(**moved(vars(t))) for n, t in self.teachers.items()}
+        segments = {n: SegmentBatch(**moved(vars(s))) for n, s in self.segments.items()}
+        return replace(self, **moved(vars(self)), teachers=teachers, segments=segments)
 
 
 def as_tensor(array: NDArray[Any], device: str | torch.device = "cpu") -> Tensor:
@@ -104,40 +125,52 @@ class Ragged:
 
 
 class Batcher:
-    """Makes batches of the modalities and teachers that a run reads."""
+    """Makes batches of what a student reads, and of what its method reads of the teachers."""
 
     def __init__(
         self,
         data: TransferSet,
-        modalities: Sequence[Modality],
+        student: AnyStudent,
         needs: Needs | None = None,
         teachers: Sequence[str] = (),
         device: str | torch.device = "cpu",
     ) -> None:
-        """Raises ArtifactError where the transfer set lacks what is asked of it."""
+        """`needs`: of the whole run, None for the student alone; ArtifactError where the transfer set lacks any."""
+        needs = needs or student.needs
         self._pad_id, self._device = data.pad_id, device
         self._labels, self._text_hash = as_tensor(data.label, device), as_tensor(data.text_hash, device)
+        self._votes = _votes(data, device) if needs.votes else None
         self._frames = self._tokens = None
+        modalities = student.modalities if student.reads_features else ()
         if "audio" in modalities:
             self._frames = _ragged(data, "frames", data.frames, data.frame_offsets, device)
         if "text" in modalities:
             self._tokens = _ragged(data, "tokens", data.tokens, data.token_offsets, device)
-        self._attention = needs is not None and needs.attention
-        self._teachers = {name: _teacher(data, name, self._attention, device) for name in teachers}
+        self._segments: dict[str, Ragged] = {g: _segments(data, g, device) for g in needs.segments}
+        self._sequences: dict[str, Ragged] = {
+            m: _sequences(data, m, device) for m in student.modalities if needs.frames
+        }
+        self._teachers = {name: _teacher(data, name, needs.attention, device) for name in teachers}
         self.lengths = self._lengths().cpu().numpy()
         """[N] cost of each row in frames, by which batches are bucketed."""
 
     def batch(self, index: NDArray[np.int64], weights: NDArray[np.float32] | None = None) -> Batch:
         """The rows `index`, in that order. `weights` [N] is over the whole transfer set."""
         targets = self.targets(index, weights)
-        frames = frame_mask = tokens = token_mask = None
+        found: dict[str, Any] = {}
         if self._frames is not None:
-            frames, frame_mask = self._frames.pad(targets.index)
-            frames = frames.float().mul_(frame_mask[..., None])
+            frames, found["frame_mask"] = self._frames.pad(targets.index)
+            found["frames"] = frames.float().mul_(found["frame_mask"][..., None])
         if self._tokens is not None:
-            tokens, token_mask = self._tokens.pad(targets.index)
-            tokens = tokens.long().masked_fill_(~token_mask, self._pad_id)
-        return replace(targets, frames=frames, frame_mask=frame_mask, tokens=tokens, token_mask=token_mask)
+            tokens, found["token_mask"] = self._tokens.pad(targets.index)
+            found["tokens"] = tokens.long().masked_fill_(~found["token_mask"], self._pad_id)
+        teachers = dict(targets.teachers)
+        for name, sequence in self._sequences.items():
+            values, mask = sequence.pad(targets.index)
+            read = {"frames": values.float().mul_(mask[..., None]), "frame_mask": mask}
+            teachers[name] = replace(teachers.get(name, _NOTHING), **read)
+        segments = {g: self._spans(ragged, targets.index) for g, ragged in self._segments.items()}
+        return replace(targets, **found, teachers=teachers, segments=segments)
 
     def targets(self, index: NDArray[np.int64], weights: NDArray[np.float32] | None = None) -> Batch:
         """The same without what the student reads: enough for a loss."""
@@ -153,6 +186,7 @@ class Batcher:
             tokens=None,
             token_mask=None,
             teachers=self._pick(rows),
+            votes=None if self._votes is None else self._votes[rows],
         )
 
     def _pick(self, rows: Tensor) -> dict[str, TeacherBatch]:
@@ -164,13 +198,46 @@ class Batcher:
             for name, whole in self._teachers.items()
         }
 
+    @staticmethod
+    def _spans(ragged: Ragged, rows: Tensor) -> SegmentBatch:
+        values, mask = ragged.pad(rows)
+        return SegmentBatch(values.long().mul_(mask[..., None]), mask)
+
     def _lengths(self) -> Tensor:
         total = torch.zeros(len(self._labels), dtype=torch.int64, device=self._labels.device)
         if self._frames is not None:
             total = total + self._frames.lengths
         if self._tokens is not None:
             total = total + FRAMES_PER_TOKEN * self._tokens.lengths
+        for sequence in self._sequences.values():
+            total = total + sequence.lengths
         return total
+
+
+_NOTHING = TeacherBatch(torch.empty(0), torch.empty(0))
+"""Of a teacher whose sequences are read, and neither its logits nor its vectors."""
+
+
+def _votes(data: TransferSet, device: str | torch.device) -> Tensor:
+    if data.votes is None:
+        raise ArtifactError(f"transfer set {data.fingerprint}: no votes of raters, and the run reads them")
+    return as_tensor(data.votes, device)
+
+
+def _segments(data: TransferSet, granularity: str, device: str | torch.device) -> Ragged:
+    if granularity not in data.segments:
+        raise ArtifactError(
+            f"transfer set {data.fingerprint}: no {granularity} segments, and the student reads them"
+        )
+    found = data.segments[granularity]
+    return Ragged.of(found.spans, found.offsets, device)
+
+
+def _sequences(data: TransferSet, teacher: str, device: str | torch.device) -> Ragged:
+    outputs = data.teachers.get(teacher)
+    if outputs is None or outputs.frames is None or outputs.frame_offsets is None:
+        raise ArtifactError(f"transfer set {data.fingerprint}: no sequences of the {teacher} teacher")
+    return Ragged.of(outputs.frames, outputs.frame_offsets, device)
 
 
 def _ragged(

@@ -27,6 +27,16 @@ def difficulty(teacher_logits: Floats, labels: Ints) -> npt.NDArray[np.float64]:
     return np.asarray(-log_probability[np.arange(len(labels)), labels])
 
 
+def disagreement(votes: Floats, labels: Ints) -> npt.NDArray[np.float64]:
+    """The share of the raters that chose another class than the label's, in [0, 1]: float64 [samples].
+
+    votes: [samples, classes], rows of NaN where nobody was asked; those are as hard as the median of the rest.
+    """
+    shares = 1.0 - votes.astype(np.float64)[np.arange(len(labels)), labels]
+    known = ~np.isnan(shares)
+    return np.asarray(np.where(known, shares, np.median(shares[known]) if known.any() else 0.0))
+
+
 def pacing(curriculum: Curriculum, progress: float) -> float:
     """g(e) = min(1, g0 + (1 - g0)(e / E_grow)^q): the fraction of the samples in use at `progress` in [0, 1]."""
     grown = math.pow(min(1.0, progress / curriculum.grow), curriculum.power)

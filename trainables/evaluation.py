@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 from scipy.special import softmax
 
@@ -18,8 +19,8 @@ from trainables.determinism import reproducible
 from trainables.encoders import Dropout
 from trainables.errors import ArtifactError
 from trainables.spec.run import RunSpec
-from trainables.spec.student import AudioTextTransformer
-from trainables.students import AudioTextStudent, Sizes
+from trainables.spec.student import StudentSpec
+from trainables.students import Sizes, Student, make_student
 from trainables.transfer_set import TransferSet
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Predictions:
     """[N]"""
     logits: NDArray[np.float32]
     """[N, C]"""
+    members: NDArray[np.float32] | None = None
+    """[N, M, C], where the student is a late fusion."""
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
@@ -55,15 +58,15 @@ class Latency:
 
 
 def predict(
-    student: AudioTextStudent, data: TransferSet, split: str, batch_size: int = 64, device: str = "cpu"
+    student: Student, data: TransferSet, split: str, batch_size: int = 64, device: str = "cpu"
 ) -> Predictions:
     """The student's logits on every row of a split."""
-    batcher = Batcher(data, student.modalities, device=device)
+    batcher = Batcher(data, student.spec, device=device)
     return predict_rows(student, batcher, data, data.rows(split, student.modalities), batch_size)
 
 
 def predict_rows(
-    student: AudioTextStudent,
+    student: Student,
     batcher: Batcher,
     data: TransferSet,
     rows: NDArray[np.int64],
@@ -71,14 +74,15 @@ def predict_rows(
 ) -> Predictions:
     """The same for rows and a batcher at hand. Leaves the student in evaluation mode."""
     student.eval()
-    return Predictions(rows, np.asarray(data.label[rows]), _logits(student, batcher, rows, batch_size))
+    logits, members = _outputs(student, batcher, rows, batch_size)
+    return Predictions(rows, np.asarray(data.label[rows]), logits, members)
 
 
 def mc_predict(
-    student: AudioTextStudent, data: TransferSet, split: str, passes: int, seed: int, *, device: str = "cpu"
+    student: Student, data: TransferSet, split: str, passes: int, seed: int, *, device: str = "cpu"
 ) -> NDArray[np.float32]:
     """Probabilities of `passes` passes with dropout on (the student has no other random part): [M, N, C]."""
-    batcher = Batcher(data, student.modalities, device=device)
+    batcher = Batcher(data, student.spec, device=device)
     rows = data.rows(split, student.modalities)
     student.eval()
     for module in student.modules():
@@ -86,18 +90,34 @@ def mc_predict(
             module.train()
     with reproducible(device=device):
         torch.manual_seed(seed)
-        drawn = [_logits(student, batcher, rows, 64) for _ in range(passes)]
+        drawn = [_outputs(student, batcher, rows, 64)[0] for _ in range(passes)]
     student.eval()
     return np.asarray(softmax(np.stack(drawn), axis=2), dtype=np.float32)
 
 
+def predict_dev(
+    student: Student, batcher: Batcher, data: TransferSet, rows: NDArray[np.int64], batch_size: int = 64
+) -> Predictions:
+    """On dev, where a late fusion is fitted: each half's logits are then those of the fit on the other half."""
+    found = predict_rows(student, batcher, data, rows, batch_size)
+    if found.members is None:
+        return found
+    logits = student.fit_fusion(torch.from_numpy(found.members), torch.from_numpy(found.labels))
+    return replace(found, logits=logits.float().numpy())
+
+
 @torch.no_grad()
-def _logits(
-    student: AudioTextStudent, batcher: Batcher, rows: NDArray[np.int64], batch_size: int
-) -> NDArray[np.float32]:
+def _outputs(
+    student: Student, batcher: Batcher, rows: NDArray[np.int64], batch_size: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Logits [N, C] and members [N, M, C], if any, in the order of `rows`."""
     batches = sorted_batches(rows, batcher.lengths, batch_size)
-    outputs = torch.cat([student(batcher.batch(index)).logits for index in batches]).cpu().numpy()
-    return np.asarray(outputs[np.argsort(np.concatenate(batches))], dtype=np.float32)
+    outputs = [student(batcher.batch(index)) for index in batches]
+    order = np.argsort(np.concatenate(batches))
+    logits = torch.cat([one.logits for one in outputs]).float().cpu().numpy()[order]
+    if outputs[0].members is None:
+        return logits, None
+    return logits, torch.cat([one.members for one in outputs]).float().cpu().numpy()[order]
 
 
 def count_parameters(student: torch.nn.Module) -> int:
@@ -105,9 +125,9 @@ def count_parameters(student: torch.nn.Module) -> int:
     return sum(p.numel() for p in student.parameters())
 
 
-def latency(student: AudioTextStudent, data: TransferSet, runs: int = 50) -> Latency:
+def latency(student: Student, data: TransferSet, runs: int = 50) -> Latency:
     """From features to logits at batch 1 on one CPU thread, over `runs` dev utterances spread over the split."""
-    batcher = Batcher(data, student.modalities)
+    batcher = Batcher(data, student.spec)
     rows = data.rows("dev", student.modalities)
     chosen = rows[np.linspace(0, len(rows) - 1, runs).round().astype(np.int64)]
     batches = [batcher.batch(chosen[i : i + 1]) for i in range(runs)]
@@ -123,7 +143,7 @@ def latency(student: AudioTextStudent, data: TransferSet, runs: int = 50) -> Lat
     return Latency(*(float(q) for q in np.percentile(milliseconds, [50, 95])))
 
 
-def export(student: AudioTextStudent, run: RunSpec, data: TransferSet, folder: Path) -> None:
+def export(student: Student, run: RunSpec, data: TransferSet, folder: Path) -> None:
     """Weights and all that is needed to build the student again: `load_exported` asks for no experiment."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous() for k, v in student.state_dict().items()}
@@ -142,11 +162,12 @@ def export(student: AudioTextStudent, run: RunSpec, data: TransferSet, folder: P
     (folder / _SPEC).write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
 
 
-def load_exported(folder: Path) -> tuple[AudioTextStudent, dict[str, Any]]:
+def load_exported(folder: Path) -> tuple[Student, dict[str, Any]]:
     """The student in evaluation mode, and what `export` wrote beside it."""
     if not (folder / _SPEC).exists():
         raise ArtifactError(f"{folder}: no {_SPEC}, so there is no exported student")
     facts: dict[str, Any] = json.loads((folder / _SPEC).read_text(encoding="utf-8"))
-    student = AudioTextStudent(AudioTextTransformer.model_validate(facts["student"]), Sizes(**facts["sizes"]))
+    spec: StudentSpec = TypeAdapter(StudentSpec).validate_python(facts["student"])
+    student = make_student(spec, Sizes(**facts["sizes"]))
     student.load_state_dict(load_file(str(folder / _WEIGHTS)))
     return student.eval(), facts

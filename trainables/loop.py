@@ -8,10 +8,12 @@ an epoch, from 0 in the first to 1 in the last; the learning rate moves every st
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import operator
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,17 +23,17 @@ import torch
 from torch import Tensor, nn
 
 from trainables import checkpoint
-from trainables.batching import Batcher, epoch_batches
+from trainables.batching import Batch, Batcher, epoch_batches
 from trainables.determinism import derive
 from trainables.errors import DivergedError
-from trainables.evaluation import Predictions, count_parameters, predict_rows
-from trainables.method import Method
+from trainables.evaluation import Predictions, count_parameters, predict_dev
+from trainables.method import BaseMethod, Step
 from trainables.metrics import scores
 from trainables.reporter import Reporter
 from trainables.schedules import warmup_cosine
 from trainables.spec.metrics import LOWER_IS_BETTER, METRICS
 from trainables.spec.run import RunSpec
-from trainables.students import AudioTextStudent
+from trainables.students import Student
 from trainables.transfer_set import TransferSet
 from trainables.world import World
 
@@ -87,8 +89,8 @@ class Loop:
         self,
         run: RunSpec,
         data: TransferSet,
-        student: AudioTextStudent,
-        method: Method,
+        student: Student,
+        method: BaseMethod,
         batcher: Batcher,
         *,
         reporter: Reporter,
@@ -98,6 +100,9 @@ class Loop:
         self.batcher, self.reporter, self.device, self.scratch = batcher, reporter, where.device, where.scratch
         self.world = World.current()
         self.rows = data.rows("train", student.modalities)
+        self.held_out = method.held_out
+        if self.held_out is not None:
+            self.rows = np.setdiff1d(self.rows, self.held_out)
         self.dev_rows = data.rows("dev", student.modalities)
         self.parameters = [*student.parameters(), *method.heads.parameters()]
         self.optimizer = _optimizer(self.parameters, run)
@@ -117,7 +122,7 @@ class Loop:
                 break
         state = self.state
         self.student.load_state_dict(state.best)
-        dev = predict_rows(self.student, self.batcher, self.data, self.dev_rows)
+        dev = predict_dev(self.student, self.batcher, self.data, self.dev_rows)
         return TrainResult(
             state.best_score, state.best_epoch, state.epoch, state.curves, dev, state.best,
             count_parameters(self.student),
@@ -153,6 +158,7 @@ class Loop:
         size = self.run.training.batch_size
         batches = epoch_batches(rows, self.batcher.lengths, size, self.run.seed, epoch)
         totals: dict[str, Tensor] = {}
+        self._draws = self._held_out_batches(epoch)
         for step, index in enumerate(batches):
             self._set_learning_rate((epoch - 1 + (step + 0.5) / len(batches)) / self.run.training.epochs)
             for name, value in self._step(index, sampling.weights, progress).items():
@@ -169,6 +175,8 @@ class Loop:
     ) -> dict[str, Tensor]:
         slices = self.world.slices(batch)
         own = self.batcher.batch(slices[self.world.rank], weights)
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        self.method.before_step(Step(self.student, own, progress, rate, lambda: next(self._draws)))
         half = self.run.training.precision == "bfloat16"
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=half):
             output = self.student(own, self.method.attention(progress))
@@ -184,6 +192,15 @@ class Loop:
         self.optimizer.step()
         return terms
 
+    def _held_out_batches(self, epoch: int) -> Iterator[Batch]:
+        """Batches of the rows that the method holds out, in an order that depends on seed and epoch alone."""
+        if self.held_out is None:
+            return
+        size, seed = self.run.training.batch_size, derive(self.run.seed, "held out")
+        for turn in itertools.count():
+            for index in epoch_batches(self.held_out, self.batcher.lengths, size, seed, 10_000 * turn + epoch):
+                yield self.batcher.batch(index)
+
     def _set_learning_rate(self, progress: float) -> None:
         rate = self.run.training.learning_rate * warmup_cosine(progress, self.run.training.warmup)
         for group in self.optimizer.param_groups:
@@ -193,7 +210,7 @@ class Loop:
         """Every metric on dev, by rank 0; DivergedError where the logits are not finite."""
         found = [math.nan] * len(METRICS)
         if self.world.rank == 0:
-            dev = predict_rows(self.student, self.batcher, self.data, self.dev_rows)
+            dev = predict_dev(self.student, self.batcher, self.data, self.dev_rows)
             if np.isfinite(dev.logits).all():
                 measured = scores(dev.labels, dev.probabilities)
                 found = [measured[name] for name in METRICS]
@@ -223,6 +240,7 @@ class Loop:
             **checkpoint.under("heads", self.method.heads.state_dict()),
             **checkpoint.under("optimizer", checkpoint.optimizer_state(self.optimizer)),
             **checkpoint.under("best", self.state.best),
+            **checkpoint.under("method", self.method.state()),
         }
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             checkpoint.write(Path(folder), self.run, tensors, self.state.facts())
@@ -236,6 +254,7 @@ class Loop:
         self.student.load_state_dict(checkpoint.below("student", tensors))
         self.method.heads.load_state_dict(checkpoint.below("heads", tensors))
         checkpoint.restore_optimizer(self.optimizer, checkpoint.below("optimizer", tensors))
+        self.method.restore(checkpoint.below("method", tensors))
         self.state = Progress(**facts, best=checkpoint.below("best", tensors))
 
 

@@ -12,12 +12,13 @@ from trainables.batching import Batcher
 from trainables.determinism import derive, reproducible
 from trainables.errors import SpecError
 from trainables.loop import Circumstance, Loop, TrainResult
+from trainables.method import Setting
 from trainables.methods import METHODS
 from trainables.reporter import Reporter
 from trainables.spec.demands import needs_of, teachers_needed
 from trainables.spec.metrics import METRICS
 from trainables.spec.run import RunSpec
-from trainables.students import AudioTextStudent, Sizes, build_student
+from trainables.students import Sizes, Student, build_student, make_student
 from trainables.transfer_set import TransferSet
 
 __all__ = ["TrainResult", "load_student", "train"]
@@ -49,17 +50,18 @@ def train(
     with reproducible(threads, device):
         student = build_student(run.student, data, derive(run.seed, "student")).to(device)
         # The batcher first: it says what the transfer set lacks, where a method would only stumble over it.
-        batcher = Batcher(data, student.modalities, needs_of(run), teachers_needed(run), device)
+        batcher = Batcher(data, student.spec, needs_of(run), teachers_needed(run), device)
         torch.manual_seed(derive(run.seed, "heads"))
-        method = METHODS[run.method.type](run, data, data.rows("train", student.modalities))
+        setting = Setting(run, data, data.rows("train", student.modalities), student.widths)
+        method = METHODS[run.method.type](setting)
         method.heads.to(device)
         where = Circumstance(device, scratch, checkpoint_every_seconds)
         return Loop(run, data, student, method, batcher, reporter=reporter, where=where).fit()
 
 
-def load_student(run: RunSpec, data: TransferSet, state: Mapping[str, Tensor]) -> AudioTextStudent:
+def load_student(run: RunSpec, data: TransferSet, state: Mapping[str, Tensor]) -> Student:
     """The student of `run` with the weights `state`, in evaluation mode, on the CPU."""
     with torch.random.fork_rng(devices=[]):
-        student = AudioTextStudent(run.student, Sizes.of(data))
+        student = make_student(run.student, Sizes.of(data))
     student.load_state_dict(dict(state))
     return student.eval()

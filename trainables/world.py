@@ -47,9 +47,11 @@ class World:
 
         return StudentOutput(
             whole(output.logits),
+            whole(output.embedding),
             {m: whole(x) for m, x in output.pooled.items()},
             {m: whole(x) for m, x in output.crossed.items()},
             {m: whole(x) for m, x in output.attention.items()},
+            None if output.members is None else whole(output.members),
         )
 
     def combine(self, student: nn.Module, heads: nn.Module) -> None:

@@ -20,6 +20,7 @@ from torch import nn
 from trainables.batching import Batch, Batcher, epoch_batches
 from trainables.determinism import reproducible
 from trainables.loop import Circumstance, Loop
+from trainables.method import Setting
 from trainables.methods import METHODS
 from trainables.reporter import ListReporter
 from trainables.spec import RunSpec
@@ -89,13 +90,16 @@ def seconds_of(work: Callable[[], object]) -> float:
 )
 def test_step_overhead(modalities: tuple[str, ...], utterances: int, vocabulary: int) -> None:
     data = corpus(utterances, modalities, vocabulary)
-    content = {"student": {"modalities": modalities}, "method": {"type": "supervised"}}
+    content = {
+        "student": {"type": "audio_text_transformer", "modalities": modalities},
+        "method": {"type": "supervised"},
+    }
     run = RunSpec.model_validate(content)
     with reproducible(threads=1):
         student, other = (build_student(run.student, data, 0) for _ in range(2))
         rows = data.rows("train", student.modalities)
-        batcher = Batcher(data, student.modalities)
-        method = METHODS["supervised"](run, data, rows)
+        batcher = Batcher(data, student.spec)
+        method = METHODS["supervised"](Setting(run, data, rows, student.widths))
         loop = Loop(run, data, student, method, batcher, reporter=ListReporter(), where=Circumstance())
         optimizer = torch.optim.AdamW(other.parameters(), lr=1e-3, fused=True)
         indices = epoch_batches(rows, batcher.lengths, run.training.batch_size, run.seed, 1)

@@ -12,7 +12,7 @@ import torch
 from tests.helpers.runs import small_run
 from tests.helpers.transfer_sets import synthetic
 from trainables.batching import Batcher
-from trainables.method import Method
+from trainables.method import BaseMethod, Setting
 from trainables.methods import METHODS
 from trainables.reporter import ListReporter
 from trainables.run import train
@@ -30,6 +30,9 @@ SETTINGS: list[dict[str, Any]] = [
     {"type": "cmd", "curriculum": {"type": "teacher_nll"}, "kd_weight": 0},
     {"type": "cmd", "curriculum": {"type": "teacher_nll", "pacing": "soft"}, "cross_weight": 0},
     {"type": "cmd", "self_weight": 0, "cross_weight": 0, "kd_weight": 1},
+    {"type": "distil", "terms": {"kd": {"enabled": True}}},
+    {"type": "distil", "terms": {"kd": {"enabled": True}}, "weighting": "homoscedastic"},
+    {"type": "distil", "curriculum": {"type": "rater_disagreement"}},
 ]
 EVERY = pytest.mark.parametrize("modalities", MODALITIES, ids="+".join)
 ALL = pytest.mark.parametrize("method", SETTINGS, ids=lambda m: "-".join(f"{v}" for v in m.values())[:40])
@@ -37,11 +40,12 @@ ALL = pytest.mark.parametrize("method", SETTINGS, ids=lambda m: "-".join(f"{v}" 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TransferSet:
-    return synthetic(tmp_path_factory.mktemp("data"), attention=True)
+    return synthetic(tmp_path_factory.mktemp("data"), attention=True, frames=True, segments=True, votes=True)
 
 
-def built(run: RunSpec, data: TransferSet) -> Method:
-    return METHODS[run.method.type](run, data, data.rows("train", run.student.modalities))
+def built(run: RunSpec, data: TransferSet) -> BaseMethod:
+    rows = data.rows("train", run.student.modalities)
+    return METHODS[run.method.type](Setting(run, data, rows, build_student(run.student, data, 0).widths))
 
 
 def test_every_method_of_the_registry_is_tried() -> None:
@@ -56,7 +60,7 @@ def test_terms_are_finite_scalars_that_teach(
     run = small_run(method=method, student={"modalities": modalities})
     ours, student = built(run, data), build_student(run.student, data, 0)
     rows = data.rows("train", run.student.modalities)[:8]
-    batcher = Batcher(data, student.modalities, needs_of(run), teachers_needed(run))
+    batcher = Batcher(data, student.spec, needs_of(run), teachers_needed(run))
     for progress in (0.0, 0.5, 1.0):
         student.zero_grad(set_to_none=True)
         terms = ours.loss(student(batcher.batch(rows), ours.attention(progress)), batcher.targets(rows), progress)
@@ -75,11 +79,11 @@ def test_the_last_epoch_classifies(data: TransferSet, method: dict[str, Any], mo
     assert "ce" in _names(ours, data, modalities)
 
 
-def _names(ours: Method, data: TransferSet, modalities: tuple[str, ...]) -> set[str]:
+def _names(ours: BaseMethod, data: TransferSet, modalities: tuple[str, ...]) -> set[str]:
     run = small_run(student={"modalities": modalities})
     student, rows = build_student(run.student, data, 0), np.arange(4)
     batcher = Batcher(
-        data, student.modalities, needs_of(run).model_copy(update={"attention": True}), tuple(data.teachers)
+        data, student.spec, needs_of(run).model_copy(update={"attention": True}), tuple(data.teachers)
     )
     batch = batcher.batch(rows)
     return set(ours.loss(student(batch, ours.attention(1.0)), batch, 1.0))

@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from trainables.artifacts import Record, publish
 from trainables.spec import EMOTIONS
+from trainables.spec.needs import GRANULARITIES
 from trainables.storage import Storage
 from trainables.transfer_set import TOKEN_TABLE, TransferSet, list_column, materialise, prefix, shard_name
 
@@ -27,6 +28,8 @@ def synthetic(
     modalities: tuple[str, ...] = ("audio", "text"),
     attention: bool = False,
     frames: bool = False,
+    segments: bool = False,
+    votes: bool = False,
     classes: int = 7,
     mel_bands: int = 8,
     vocabulary: int = 30,
@@ -37,10 +40,13 @@ def synthetic(
     """Write, publish, materialise and open `n` utterances (60 % train, 20 % dev, 20 % test).
 
     The label can be read from the mean of the frames, from the tokens and from each teacher's logits, all
-    with noise. The last `missing` rows of every split have no audio. `frames` adds the teachers' frame sequences.
+    with noise. The last `missing` rows of every split have no audio. `frames` adds the teachers' frame sequences,
+    `segments` spans of the audio teacher's frames at every granularity (none in each split's first row), `votes`
+    what three raters said (nobody was asked in each split's first row).
     """
     storage = publish_synthetic(
         Storage(str(folder / "store")), n, seed, modalities=modalities, attention=attention, frames=frames,
+        segments=segments, votes=votes,
         classes=classes, mel_bands=mel_bands, vocabulary=vocabulary, width=width, grid=grid, missing=missing,
     )  # fmt: skip
     return TransferSet.open(materialise(storage, FINGERPRINT, folder / "cache"))
@@ -60,8 +66,8 @@ def publish_synthetic(storage: Storage, n: int, seed: int, **shape: Any) -> Stor
         save_file({"weight": table_rows}, str(local / TOKEN_TABLE))
     names = [t for t in ("audio", "text") if t in modalities] + (["fusion"] if len(modalities) == 2 else [])
     whole = pa.concat_tables(tables)
-    sequences = [c for c in whole.column_names if c in ("frames", "tokens") or c.endswith(".frames")]
-    widths = {"frames": shape["mel_bands"], "tokens": 1}
+    sequences = [c for c in whole.column_names if c in ("frames", "tokens") or c.endswith((".frames", ".segments"))]
+    widths = {"frames": shape["mel_bands"], "tokens": 1, **{f"{g}.segments": 2 for g in GRANULARITIES}}
     bands, vocabulary = shape["mel_bands"], shape["vocabulary"]
     info = {
         "labels": list(EMOTIONS[:classes]),
@@ -75,6 +81,7 @@ def publish_synthetic(storage: Storage, n: int, seed: int, **shape: Any) -> Stor
         "grid": shape["grid"],
         "counts": counts,
         "stand_in": True,
+        "segments": list(GRANULARITIES) if shape["segments"] else [],
         "lengths": {
             c: len(whole.column(c).combine_chunks().flatten()) // widths.get(c, shape["width"]) for c in sequences
         },
@@ -117,7 +124,23 @@ def _split(rng: np.random.Generator, split: str, n: int, **shape: Any) -> pa.Tab
         if teacher != "fusion" and shape["frames"]:
             sequences = [rng.normal(size=(int(t), wide)) for t in rng.integers(3, 9, n)]
             columns[f"{teacher}.frames"] = list_column(sequences, np.float16)
+            if teacher == "audio" and shape["segments"]:
+                columns |= _spans([len(s) for s in sequences])
+    if shape["votes"]:
+        said = rng.dirichlet(np.ones(classes), size=n) * 0.4 + np.eye(classes)[label] * 0.6
+        said[0] = np.nan
+        columns["votes"] = list_column(list(said), np.float32)
     return pa.table(columns)
+
+
+def _spans(lengths: list[int]) -> dict[str, Any]:
+    """Phones of one frame, syllables of two, words of three; none for the first row."""
+    found = {}
+    for step, granularity in enumerate(GRANULARITIES, start=1):
+        spans = [[(j, min(j + step, length)) for j in range(0, length, step)] for length in lengths]
+        rows = [np.asarray(row if i else [], dtype=np.int32).reshape(-1, 2) for i, row in enumerate(spans)]
+        found[f"{granularity}.segments"] = list_column(rows, np.int32)
+    return found
 
 
 def _words(rng: np.random.Generator, label: int, classes: int, vocabulary: int) -> np.ndarray[Any, Any]:

@@ -11,6 +11,7 @@ from tests.helpers.transfer_sets import synthetic
 from trainables.batching import Batcher, epoch_batches, sorted_batches
 from trainables.errors import ArtifactError
 from trainables.spec.needs import Needs
+from trainables.spec.student import AudioTextTransformer, MultiLevelFusion
 from trainables.transfer_set import TransferSet
 
 
@@ -21,7 +22,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TransferSet:
 
 def test_a_batch_holds_each_row_as_stored_and_zeros_after_it(data: TransferSet) -> None:
     rows = np.array([5, 2, 99, 2])
-    batch = Batcher(data, ("audio", "text"), Needs(logits=True), ("fusion",)).batch(rows)
+    batch = Batcher(
+        data, AudioTextTransformer(modalities=("audio", "text")), Needs(logits=True), ("fusion",)
+    ).batch(rows)
     assert data.frames is not None and data.frame_offsets is not None
     assert data.tokens is not None and data.token_offsets is not None
     assert batch.frames is not None and batch.frame_mask is not None
@@ -46,17 +49,23 @@ def test_a_batch_holds_each_row_as_stored_and_zeros_after_it(data: TransferSet) 
 
 
 def test_one_modality_reads_only_that(data: TransferSet) -> None:
-    batch = Batcher(data, ("text",)).batch(np.arange(3))
+    batch = Batcher(data, AudioTextTransformer(modalities=("text",))).batch(np.arange(3))
     assert batch.frames is None and batch.frame_mask is None and not batch.teachers
 
 
 def test_weights_are_picked_by_row(data: TransferSet) -> None:
     weights = np.arange(len(data), dtype=np.float32)
-    assert Batcher(data, ("text",)).batch(np.array([7, 3]), weights).weights.tolist() == [7.0, 3.0]
+    assert Batcher(data, AudioTextTransformer(modalities=("text",))).batch(
+        np.array([7, 3]), weights
+    ).weights.tolist() == [7.0, 3.0]
 
 
 def test_a_batch_moves_whole(data: TransferSet) -> None:
-    batch = Batcher(data, ("audio", "text"), Needs(logits=True), ("text",)).batch(np.arange(2)).to("meta")
+    batch = (
+        Batcher(data, AudioTextTransformer(modalities=("audio", "text")), Needs(logits=True), ("text",))
+        .batch(np.arange(2))
+        .to("meta")
+    )
     assert batch.labels.is_meta and batch.frames is not None and batch.frames.is_meta
     assert batch.teachers["text"].logits.is_meta and batch.teachers["text"].attention is None
 
@@ -72,12 +81,12 @@ def test_what_the_transfer_set_lacks_is_named(
     data: TransferSet, teachers: tuple[str, ...], needs: Needs, message: str
 ) -> None:
     with pytest.raises(ArtifactError, match=message):
-        Batcher(data, ("text",), needs, teachers)
+        Batcher(data, AudioTextTransformer(modalities=("text",)), needs, teachers)
 
 
 def test_missing_features_are_named(data: TransferSet) -> None:
     with pytest.raises(ArtifactError, match="it has no frames"):
-        Batcher(replace(data, frames=None), ("audio",))
+        Batcher(replace(data, frames=None), AudioTextTransformer(modalities=("audio",)))
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 8), (9, 8), (84, 16), (1000, 32)])
@@ -126,6 +135,30 @@ def test_an_empty_sequence_has_an_empty_mask_and_zeros(tmp_path: Path) -> None:
     assert data.frame_offsets is not None
     offsets = np.array(data.frame_offsets)
     offsets[1] = 0
-    batch = Batcher(replace(data, frame_offsets=offsets), ("audio",)).batch(np.array([0]))
+    batch = Batcher(replace(data, frame_offsets=offsets), AudioTextTransformer(modalities=("audio",))).batch(
+        np.array([0])
+    )
     assert batch.frames is not None and batch.frame_mask is not None
     assert batch.frames.shape[1] == 1 and not batch.frames.any() and not batch.frame_mask.any()
+
+
+def test_segments_and_sequences_are_padded_and_votes_picked(tmp_path: Path) -> None:
+    data = synthetic(tmp_path, frames=True, segments=True, votes=True)
+    rows = data.rows("dev", ())[:3]
+    student = MultiLevelFusion(levels=("frame", "word"))
+    batch = Batcher(data, student, student.needs | Needs(votes=True)).batch(rows)
+    assert batch.frames is None and batch.tokens is None and set(batch.segments) == {"word"}
+    words, audio = batch.segments["word"], batch.teachers["audio"]
+    assert audio.frames is not None and audio.frame_mask is not None
+    assert words.mask.sum(1).tolist()[0] == 0
+    lengths = audio.frame_mask.sum(1)
+    assert words.mask.sum(1).tolist()[1:] == [-(-int(n) // 3) for n in lengths[1:]]
+    assert words.spans[1:, :, 1].amax(1).tolist() == lengths[1:].tolist()
+    assert (words.spans[~words.mask] == 0).all() and (audio.frames[~audio.frame_mask] == 0).all()
+    assert batch.votes is not None and batch.votes[0].isnan().all()
+    assert torch.allclose(batch.votes[1:].sum(1), torch.ones(2))
+
+
+def test_a_transfer_set_without_segments_is_refused(data: TransferSet) -> None:
+    with pytest.raises(ArtifactError, match="no word segments"):
+        Batcher(data, MultiLevelFusion(levels=("word",)))

@@ -14,6 +14,7 @@ from tests.helpers.runs import small_run
 from tests.helpers.transfer_sets import synthetic
 from trainables.batching import Batch, Batcher
 from trainables.losses.contrastive import info_nce
+from trainables.method import Setting
 from trainables.methods.cmd import CMDMethod
 from trainables.spec.demands import needs_of, teachers_needed
 from trainables.students import StudentOutput, build_student
@@ -33,10 +34,10 @@ class Case:
     def __init__(self, data: TransferSet, student: dict[str, Any] | None = None, **method: Any) -> None:
         run = small_run(method={"type": "cmd", **method}, student=student or {})
         rows = data.rows("train", run.student.modalities)
-        torch.manual_seed(0)
-        self.method = CMDMethod(run, data, rows)
         self.student = build_student(run.student, data, 0).eval()
-        batcher = Batcher(data, self.student.modalities, needs_of(run), teachers_needed(run))
+        torch.manual_seed(0)
+        self.method = CMDMethod(Setting(run, data, rows, self.student.widths))
+        batcher = Batcher(data, self.student.spec, needs_of(run), teachers_needed(run))
         self.batch: Batch = batcher.batch(rows[:8])
         self.output: StudentOutput = self.student(self.batch, self.method.attention(0.0))
 

@@ -14,7 +14,7 @@ from trainables.loop import TrainResult
 from trainables.reporter import ListReporter
 from trainables.run import load_student, train
 from trainables.spec import RunSpec
-from trainables.students import AudioTextStudent
+from trainables.students import Student
 from trainables.transfer_set import TransferSet
 
 
@@ -34,7 +34,7 @@ def result(run: RunSpec, data: TransferSet) -> TrainResult:
 
 
 @pytest.fixture
-def student(run: RunSpec, data: TransferSet, result: TrainResult) -> AudioTextStudent:
+def student(run: RunSpec, data: TransferSet, result: TrainResult) -> Student:
     return load_student(run, data, result.student_state)
 
 
@@ -43,7 +43,7 @@ def test_training_learns_the_synthetic_rule(result: TrainResult) -> None:
 
 
 def test_a_loaded_student_predicts_what_was_trained(
-    data: TransferSet, student: AudioTextStudent, result: TrainResult
+    data: TransferSet, student: Student, result: TrainResult
 ) -> None:
     again = predict(student, data, "dev")
     np.testing.assert_allclose(again.logits, result.dev.logits, rtol=1e-4, atol=1e-5)
@@ -51,16 +51,16 @@ def test_a_loaded_student_predicts_what_was_trained(
     np.testing.assert_allclose(again.probabilities.sum(1), 1)
 
 
-def test_the_batch_size_does_not_change_predictions(data: TransferSet, student: AudioTextStudent) -> None:
+def test_the_batch_size_does_not_change_predictions(data: TransferSet, student: Student) -> None:
     one, many = (predict(student, data, "test", batch_size=b).logits for b in (1, 64))
     np.testing.assert_allclose(one, many, rtol=1e-3, atol=1e-5)
 
 
-def test_parameters_are_those_of_the_student_alone(student: AudioTextStudent, result: TrainResult) -> None:
+def test_parameters_are_those_of_the_student_alone(student: Student, result: TrainResult) -> None:
     assert result.parameters == count_parameters(student) == sum(p.numel() for p in student.parameters())
 
 
-def test_dropout_predictions_vary_repeat_and_average(data: TransferSet, student: AudioTextStudent) -> None:
+def test_dropout_predictions_vary_repeat_and_average(data: TransferSet, student: Student) -> None:
     mc = mc_predict(student, data, "dev", passes=20, seed=0)
     assert mc.shape == (20, 28, 7) and mc.dtype == np.float32
     np.testing.assert_allclose(mc.sum(2), 1, rtol=1e-5)
@@ -70,7 +70,7 @@ def test_dropout_predictions_vary_repeat_and_average(data: TransferSet, student:
     assert np.abs(mc.mean(0) - predict(student, data, "dev").probabilities).mean() < 0.1
 
 
-def test_latency_orders_its_quantiles_and_restores_threads(data: TransferSet, student: AudioTextStudent) -> None:
+def test_latency_orders_its_quantiles_and_restores_threads(data: TransferSet, student: Student) -> None:
     threads = torch.get_num_threads()
     measured = latency(student, data, runs=20)
     assert 0 < measured.p50_ms <= measured.p95_ms
@@ -78,7 +78,7 @@ def test_latency_orders_its_quantiles_and_restores_threads(data: TransferSet, st
 
 
 def test_an_exported_student_needs_no_experiment(
-    run: RunSpec, data: TransferSet, student: AudioTextStudent, tmp_path: Path
+    run: RunSpec, data: TransferSet, student: Student, tmp_path: Path
 ) -> None:
     export(student, run, data, tmp_path / "model")
     loaded, facts = load_exported(tmp_path / "model")

@@ -19,9 +19,11 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     sample_weights: Tensor | None = None,
 ) -> Tensor:
-    """Mean cross-entropy in nats of logits [batch, classes] against labels int64 [batch].
+    """Mean cross-entropy in nats of logits [batch, classes] against labels int64 [batch], or soft ones
+    [batch, classes] whose rows sum to 1.
 
-    With `class_weights` [classes] it is torch's weighted mean (divided by the weights of the batch's labels).
+    With `class_weights` [classes] it is torch's weighted mean (divided by the weights of the batch's labels; soft
+    labels weigh what their classes do on average).
     `sample_weights` [batch] multiply the terms of their samples and leave the divisor as it is, so that a
     sample of weight 0.5 counts half wherever it falls.
     """
@@ -31,7 +33,14 @@ def cross_entropy(
     if class_weights is None:
         return loss.mean()
     # A batch of classes of weight 0 alone has nothing to say: 0, not 0 / 0.
-    return loss.sum() / class_weights[labels].sum().clamp(min=torch.finfo(loss.dtype).tiny)
+    weight = labels @ class_weights if labels.is_floating_point() else class_weights[labels]
+    return loss.sum() / weight.sum().clamp(min=torch.finfo(loss.dtype).tiny)
+
+
+def soft_targets(votes: Tensor, labels: Tensor) -> Tensor:
+    """votes [batch, classes] with the rows of NaN (nobody was asked) replaced by their label's one-hot row."""
+    hard = F.one_hot(labels, votes.shape[1]).to(votes.dtype)
+    return torch.where(votes.isnan().any(dim=1, keepdim=True), hard, votes)
 
 
 def class_weights(counts: Sequence[int], weighting: ClassWeighting) -> Tensor:

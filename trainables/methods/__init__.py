@@ -1,27 +1,16 @@
-"""The one registry of methods: type in the spec -> what builds it from (run, data, train rows)."""
+"""The one registry of methods: type in the spec -> what builds it from its setting."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
 
-import numpy as np
-
-from trainables.method import Method
+from trainables.method import BaseMethod, Setting
 from trainables.methods.cmd import CMDMethod
+from trainables.methods.distil import DistilMethod
 from trainables.methods.supervised import SupervisedMethod
-from trainables.spec.run import RunSpec
-from trainables.transfer_set import TransferSet
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-
-class Builder(Protocol):
-    def __call__(self, run: RunSpec, data: TransferSet, rows: NDArray[np.int64]) -> Method:
-        """`rows`: the train rows. Draws its heads' weights from torch's random state."""
-
-
-METHODS: dict[str, Builder] = {
+METHODS: dict[str, Callable[[Setting], BaseMethod]] = {
     "supervised": SupervisedMethod,
     "cmd": CMDMethod,
+    "distil": DistilMethod,
 }

@@ -12,9 +12,6 @@ Methods reference, section 1.2 (derived). Decisions that it leaves open:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,18 +19,12 @@ from trainables.batching import Batch
 from trainables.losses.attention import attention_transfer
 from trainables.losses.contrastive import info_nce, same_label_mask, same_text_mask
 from trainables.losses.distillation import kd
-from trainables.losses.supervised import cross_entropy
-from trainables.method import Phase, Sampler, Sampling, label_weights
+from trainables.method import Phase, Setting, TeachingMethod
 from trainables.schedules import value
 from trainables.spec.base import Modality
 from trainables.spec.method import CMD
-from trainables.spec.run import RunSpec
 from trainables.spec.schedule import is_used
-from trainables.students import StudentOutput
-from trainables.transfer_set import TransferSet
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from trainables.students.base import StudentOutput
 
 _OTHER: dict[Modality, Modality] = {"audio": "text", "text": "audio"}
 
@@ -47,33 +38,28 @@ class Projections(nn.Module):
         self.teacher = nn.ModuleDict({m: nn.Linear(d, width) for m, d in teacher.items()})
 
 
-class CMDMethod:
-    def __init__(self, run: RunSpec, data: TransferSet, rows: NDArray[np.int64]) -> None:
-        if not isinstance(run.method, CMD):
-            raise TypeError(f"a run of method {run.method.type}, not cmd")
-        self._spec, self._training = run.method, run.training
-        self._class_weights = label_weights(run, data, rows)
-        self._best = run.teachers.best
-        self._sampler = Sampler(run.method.curriculum, data, rows, self._best)
-        streams: tuple[Modality, ...] = tuple(m for m in ("audio", "text") if m in run.student.modalities)
-        taught = tuple(m for m in streams if m in run.teachers.names)
-        self._self = taught if is_used(run.method.self_weight) else ()
-        crosses = is_used(run.method.cross_weight) and len(streams) > 1 and run.student.cross_layers > 0
-        self._cross = tuple(m for m in streams if crosses and _OTHER[m] in run.teachers.names)
-        self._maps = taught if is_used(run.method.attention_weight) else ()
-        self._grid = run.features.attention_grid
+class CMDMethod(TeachingMethod):
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting, ("ce", "kd", "contrast_self", "contrast_cross", "attention"))
+        assert isinstance(setting.run.method, CMD)
+        self._spec = setting.run.method
+        streams, taught, widths = tuple(setting.widths.pooled), setting.taught, setting.widths
+        self._self = taught if is_used(self._spec.self_weight) else ()
+        crosses = is_used(self._spec.cross_weight)
+        self._cross = tuple(m for m in widths.crossed if crosses and _OTHER[m] in setting.run.teachers.names)
+        self._maps = taught if is_used(self._spec.attention_weight) else ()
         targets = set(self._self) | {_OTHER[m] for m in self._cross}
         self._projections = Projections(
-            {m: run.student.width for m in streams if m in (*self._self, *self._cross)},
-            {m: data.teachers[m].pooled.shape[1] for m in streams if m in targets},
-            run.method.projection,
+            {m: widths.pooled[m] for m in streams if m in (*self._self, *self._cross)},
+            {m: setting.teacher_width(m) for m in streams if m in targets},
+            self._spec.projection,
         )
-        self.heads: nn.Module = self._projections
+        self.heads["projections"] = self._projections
 
     def attention(self, progress: float) -> int:
-        return self._grid if self._maps else 0
+        return self.run.features.attention_grid if self._maps else super().attention(progress)
 
-    def loss(self, output: StudentOutput, batch: Batch, progress: float) -> dict[str, Tensor]:
+    def own(self, output: StudentOutput, batch: Batch, progress: float) -> dict[str, Tensor]:
         terms = self._representation(output, batch, progress)
         if self.phase(progress) == "classification":
             terms |= self._classification(output, batch, progress)
@@ -83,20 +69,16 @@ class CMDMethod:
         first = self._spec.phases == "two_phase" and progress < min(self._spec.phase_one, 1.0)
         return "representation" if first and (self._self or self._cross or self._maps) else "classification"
 
-    def sampling(self, progress: float) -> Sampling:
-        return self._sampler.at(progress)
-
     def values(self, progress: float) -> dict[str, float]:
-        return {"temperature": value(self._spec.temperature, progress)}
+        return {"temperature": value(self._spec.temperature, progress), **super().values(progress)}
 
     def _classification(self, output: StudentOutput, batch: Batch, progress: float) -> dict[str, Tensor]:
         alpha = value(self._spec.kd_weight, progress)
-        weights = None if self._class_weights is None else self._class_weights.to(output.logits.device)
-        ce = cross_entropy(output.logits, batch.labels, weights, self._training.label_smoothing, batch.weights)
-        terms = {"ce": (1 - alpha) * ce}
+        terms = self.classified(output, batch, 1 - alpha)
         if is_used(self._spec.kd_weight):
             tau = value(self._spec.temperature, progress)
-            terms["kd"] = alpha * kd(output.logits, batch.teachers[self._best].logits, tau, batch.weights)
+            teacher = batch.teachers[self.setting.best].logits
+            terms["kd"] = alpha * kd(output.logits, teacher, tau, batch.weights)
         return terms
 
     def _representation(self, output: StudentOutput, batch: Batch, progress: float) -> dict[str, Tensor]:

@@ -1,0 +1,113 @@
+"""What every student offers the loop, the methods and the evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from trainables.batching import Batch
+from trainables.encoders import Dropout
+from trainables.errors import ArtifactError
+from trainables.spec.base import Modality
+from trainables.spec.student import AnyStudent
+from trainables.transfer_set import TransferSet
+
+ORDER: tuple[Modality, ...] = ("audio", "text")
+"""Of streams, whatever their order in the spec: the same spec means the same weights."""
+
+
+@dataclass(frozen=True)
+class StudentOutput:
+    """What is not made is empty."""
+
+    logits: Tensor
+    """[B, C] float32"""
+    embedding: Tensor
+    """[B, E] float32, what the classifier reads."""
+    pooled: dict[Modality, Tensor] = field(default_factory=dict)
+    """[B, width] of each stream at its end."""
+    crossed: dict[Modality, Tensor] = field(default_factory=dict)
+    """[B, width] of each stream after the cross-attention; empty with one modality."""
+    attention: dict[Modality, Tensor] = field(default_factory=dict)
+    """[B, G, G] of each stream's last self-attention, averaged over heads; only where asked for."""
+    members: Tensor | None = None
+    """[B, M, C] logits of the classifiers that a late fusion joins."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a student must know of its data to be built."""
+
+    classes: int
+    vocabulary: int
+    mel_bands: int
+    teachers: dict[str, int] = field(default_factory=dict)
+    """Width of each teacher's vectors, by its name."""
+
+    @classmethod
+    def of(cls, data: TransferSet) -> Sizes:
+        widths = {name: int(outputs.pooled.shape[1]) for name, outputs in sorted(data.teachers.items())}
+        return cls(len(data.labels), data.vocabulary_size, data.mel_bands, widths)
+
+
+@dataclass(frozen=True)
+class Widths:
+    """The sizes of a student's vectors, for the heads that a method puts on them."""
+
+    embedding: int
+    pooled: dict[Modality, int]
+    """Of `StudentOutput.pooled`, by modality."""
+    crossed: dict[Modality, int] = field(default_factory=dict)
+
+
+class Student(nn.Module):
+    """Reads the streams of its modalities; what else a batch holds is ignored."""
+
+    def __init__(self, spec: AnyStudent) -> None:
+        super().__init__()
+        self.spec = spec
+        self.modalities: tuple[Modality, ...] = tuple(m for m in ORDER if m in spec.modalities)
+
+    @property
+    def widths(self) -> Widths:
+        raise NotImplementedError
+
+    def forward(self, batch: Batch, attention: int = 0) -> StudentOutput:
+        """`attention`: side of the grid to which the attention maps are resized; 0: none are made."""
+        raise NotImplementedError
+
+    def take_over(self, data: TransferSet) -> None:
+        """Start from what the transfer set holds of the teachers, where the spec says so."""
+
+    def fit_fusion(self, members: Tensor, labels: Tensor) -> Tensor:
+        """Fit on dev what joins the members [N, M, C]; returns dev logits [N, C], each half by the other half's fit.
+
+        Called only where the output has members. Every later `forward` uses what was fitted on all of dev.
+        """
+        raise NotImplementedError
+
+
+class Classifier(nn.Module):
+    """z = W_o( W_2 drop(relu(W_1 h)) + h )"""
+
+    def __init__(self, width: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(width, width), nn.Linear(width, width)
+        self.dropout = Dropout(dropout)
+        self.out = nn.Linear(width, classes)
+
+    def forward(self, h: Tensor) -> Tensor:
+        out: Tensor = self.out(self.outer(self.dropout(self.inner(h).relu())) + h)
+        return out
+
+
+def token_table(data: TransferSet) -> Tensor:
+    """[V, D] of the text teacher; ArtifactError where there is none."""
+    from trainables.batching import as_tensor
+
+    if data.token_table is None:
+        raise ArtifactError(
+            f"transfer set {data.fingerprint}: no token table, so student.token_init: teacher cannot be had"
+        )
+    return as_tensor(data.token_table)

@@ -1,0 +1,22 @@
+"""Terms on the best teacher's logits."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from trainables.batching import Batch
+from trainables.losses.distillation import kd
+from trainables.schedules import value
+from trainables.spec.terms import KD
+from trainables.students.base import StudentOutput
+from trainables.terms.base import Setting, TermLoss
+
+
+class KDLoss(TermLoss):
+    def __init__(self, spec: KD, setting: Setting) -> None:
+        super().__init__()
+        self._spec, self._best = spec, setting.best
+
+    def forward(self, output: StudentOutput, batch: Batch, progress: float) -> Tensor:
+        tau = value(self._spec.temperature, progress)
+        return kd(output.logits, batch.teachers[self._best].logits, tau, batch.weights)
