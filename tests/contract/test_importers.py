@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from tests.helpers import iemocap_trees
 from tests.helpers.meld_trees import row, write_tree
 from trainables.corpus import SAMPLE_RATE, SPLITS, USABLE_AUDIO, read_table, schema, text_hash
 from trainables.importers import IMPORTERS
 from trainables.prepare import corpus_fingerprint, prepare, problem_table
-from trainables.spec import CorpusSpec, MeldSpec, StandInSpec
+from trainables.spec import CorpusSpec, IemocapSpec, MeldSpec, StandInSpec
 from trainables.storage import Storage
 
 ROWS = {
@@ -40,12 +41,21 @@ def meld(folder: Path) -> Example:
     return Example(MeldSpec(), MeldSpec(max_seconds=5), root)
 
 
+def iemocap(folder: Path) -> Example:
+    """Two dialogues a session, one wav absent and one corrupt, a label that is not in use."""
+    turns = iemocap_trees.plain_turns(codes="neu ang sad hap fru")
+    root = iemocap_trees.write_tree(folder, turns)
+    iemocap_trees.wav_of(root, "Ses02F_impro01_M001").unlink()
+    iemocap_trees.wav_of(root, "Ses04M_script01_1_F002").write_bytes(b"no wav")
+    return Example(IemocapSpec(), IemocapSpec(protocol="speaker"), root)
+
+
 def standin(folder: Path) -> Example:
     pytest.importorskip("espeakng_loader", reason="the stand-in's speech needs the extra 'standin'")
     return Example(StandInSpec(utterances=60), StandInSpec(utterances=60, seed=1), None)
 
 
-EXAMPLES = {"meld": meld, "standin": standin}
+EXAMPLES = {"iemocap": iemocap, "meld": meld, "standin": standin}
 
 
 def ignore(done: int, total: int) -> None:
@@ -68,12 +78,22 @@ def test_rows_keep_the_corpuss_rules(example: Example, tmp_path: Path) -> None:
     assert table.schema.equals(schema())
     rows = table.to_pylist()
     assert len({r["uid"] for r in rows}) == len(rows)
-    assert {s: sum(r["split"] == s for r in rows) for s in SPLITS} == record.rows
-    numbers = [(SPLITS.index(r["split"]), *map(int, re.findall(r"\d+", r["uid"]))) for r in rows]
-    assert numbers == sorted(numbers)
+    if example.spec.fold_count:
+        assert record.rows == {"all": len(rows)}
+        order = [(r["dialogue"], r["turn"]) for r in rows]
+        assert order == sorted(order)
+        for fold in range(example.spec.fold_count):
+            assert {r["folds"][fold] for r in rows} == set(SPLITS)
+    else:
+        assert {s: sum(r["split"] == s for r in rows) for s in SPLITS} == record.rows
+        numbers = [(SPLITS.index(r["split"]), *map(int, re.findall(r"\d+", r["uid"]))) for r in rows]
+        assert numbers == sorted(numbers)
     for r in rows:
+        assert len(r["folds"] or ()) == example.spec.fold_count
+        assert r["split"] == (r["folds"] or [r["split"]])[0]
+        assert r["votes"] is None or sum(r["votes"]) == pytest.approx(1)
         assert r["text_hash"] == text_hash(r["text"])
-        assert r["uid"].startswith(r["dialogue"] + "-")
+        assert r["uid"].startswith(r["dialogue"])
         assert r["speaker"]
         assert r["label"] in record.info["labels"]
         assert (r["audio"] is not None) == (r["status"] in USABLE_AUDIO)
@@ -112,7 +132,7 @@ def test_text_alone_has_the_same_rows_without_audio(example: Example, tmp_path: 
         read_table(storage, prepare(storage, spec, example.root, 1, ignore).fingerprint)
         for spec in (example.spec, example.spec.model_copy(update={"modalities": ("text",)}))
     )
-    columns = ["uid", "split", "dialogue", "turn", "speaker", "label", "text"]
+    columns = ["uid", "split", "dialogue", "turn", "speaker", "label", "text", "votes", "folds"]
     assert text.select(columns).equals(both.select(columns))
     assert text["audio"].null_count == text.num_rows
     assert set(text["status"].to_pylist()) <= {"ok", "duplicate"}
@@ -121,5 +141,5 @@ def test_text_alone_has_the_same_rows_without_audio(example: Example, tmp_path: 
 def test_labels_and_counts_are_stated(example: Example) -> None:
     importer = IMPORTERS[example.spec.type]
     assert len(set(importer.labels)) == len(importer.labels) >= 2
-    assert importer.expected == {} or set(importer.expected) == set(SPLITS)
+    assert set(importer.expected) in (set(), {"all"} if example.spec.fold_count else set(SPLITS))
     assert importer.stand_in == (example.root is None)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from trainables.importers.base import Importer
+from trainables.importers.iemocap import IemocapImporter
 from trainables.importers.meld import MeldImporter
 from trainables.importers.standin import StandInImporter
 
 IMPORTERS: dict[str, Importer[Any]] = {
+    "iemocap": IemocapImporter(),
     "meld": MeldImporter(),
     "standin": StandInImporter(),
 }
