@@ -72,3 +72,32 @@ def test_extreme_logits_stay_finite() -> None:
     (gradient,) = torch.autograd.grad(loss, student)
     assert torch.isfinite(loss)
     assert torch.isfinite(gradient).all()
+
+
+def test_two_temperatures_by_hand() -> None:
+    # The teacher at tau_t = 3: softmax(log 3, 0) = (3/4, 1/4); the student at tau_s = 2: softmax(0, log 2) =
+    # (1/3, 2/3). KL = 3/4 log(9/4) + 1/4 log(3/8) = 0.3629904; times tau_s tau_t = 6.
+    student, teacher = double([[0.0, 2 * log(2)]]), double([[3 * log(3), 0.0]])
+    loss = kd(student, teacher, 2.0, teacher_temperature=3.0)
+    assert loss.item() == pytest.approx(6 * (0.75 * log(9 / 4) + 0.25 * log(3 / 8)), abs=1e-12)
+    assert loss.item() == pytest.approx(6 * 0.3629904, abs=1e-6)
+
+
+def test_a_temperature_a_sample_is_that_samples_own() -> None:
+    generator = torch.Generator().manual_seed(5)
+    student, teacher = (torch.randn(3, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    taus, of_teacher = [0.5, 2.0, 7.0], [1.0, 3.0, 2.0]
+    alone = [kd(student[[i]], teacher[[i]], taus[i], teacher_temperature=of_teacher[i]).item() for i in range(3)]
+    loss = kd(student, teacher, double(taus), double([1.0, 0.0, 2.0]), double(of_teacher))
+    assert loss.item() == pytest.approx((alone[0] + 2 * alone[2]) / 3, rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(), (4,)])
+def test_temperatures_learn(shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(7)
+    student, teacher = (torch.randn(4, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+    taus = [torch.rand(shape, generator=generator, dtype=torch.float64) + 1 for _ in range(2)]
+    inputs = (student.requires_grad_(), *(tau.requires_grad_() for tau in taus))
+    assert torch.autograd.gradcheck(lambda s, a, b: kd(s, teacher, a, teacher_temperature=b), inputs)
+    assert torch.autograd.gradcheck(lambda s, a: kd(s, teacher, a), inputs[:2])
+    assert torch.autograd.gradgradcheck(lambda s, a: kd(s, teacher, a), inputs[:2])
