@@ -1,4 +1,4 @@
-"""Attention transfer and the resizing of maps, by hand and against torch's own interpolation."""
+"""Attention transfer, of maps and activations, and the resizing of maps, by hand and against torch's own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from trainables.losses.attention import attention_transfer, resize_map
+from trainables.losses.attention import activation_attention, attention_transfer, resize_map
 
 
 def random_maps(seed: int, *shape: int) -> Tensor:
@@ -93,3 +93,45 @@ def test_padding_on_the_left_is_the_same_map() -> None:
     padded = F.pad(maps, (3, 0, 3, 0), value=9.0)
     mask = torch.tensor([[False] * 3 + [True] * 4])
     assert torch.allclose(resize_map(padded, mask, 2), resize_map(maps, prefix([4], 4), 2), atol=1e-12)
+
+
+def test_activations_by_hand() -> None:
+    # Mean squares over the channels. Student: 3, 4 -> Q (.6, .8); teacher: 5, 0 -> (1, 0): .16 + .64 = 0.8.
+    # The signs and the numbers of channels do not matter.
+    student = torch.tensor([[[3.0**0.5], [-2.0]]])
+    teacher = torch.tensor([[[1.0, 3.0, 0.0], [0.0, 0.0, 0.0]]])
+    assert activation_attention(student, teacher).item() == pytest.approx(0.8, abs=1e-6)
+    both = activation_attention(student.repeat(2, 1, 1), torch.stack([teacher[0], torch.zeros(2, 3)]))
+    assert both.item() == pytest.approx(0.4, abs=1e-6)  # a teacher without activation contributes 0
+
+
+def test_activations_in_the_padding_are_not_seen() -> None:
+    generator = torch.Generator().manual_seed(8)
+    student, teacher = (torch.randn(2, 6, width, generator=generator, dtype=torch.float64) for width in (3, 5))
+    mask = prefix([4, 6], 6)
+    expected = activation_attention(student[:1, :4], teacher[:1, :4]) + activation_attention(
+        student[1:], teacher[1:]
+    )
+    assert activation_attention(student, teacher, mask).item() == pytest.approx(expected.item() / 2, rel=1e-12)
+
+
+def test_gradient_of_activations_also_at_zero() -> None:
+    generator = torch.Generator().manual_seed(9)
+    student, teacher = (torch.randn(2, 4, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+    mask = prefix([2, 4], 4)
+    inputs = (student.requires_grad_(),)
+    assert torch.autograd.gradcheck(lambda s: activation_attention(s, teacher, mask), inputs)
+    silent = torch.zeros(2, 4, 3, dtype=torch.float64, requires_grad=True)
+    loss = activation_attention(silent, teacher.requires_grad_(), mask)
+    (gradient, of_teacher) = torch.autograd.grad(loss, (silent, teacher), allow_unused=True)
+    assert of_teacher is None
+    assert loss.item() == pytest.approx(1.0)  # |Q(teacher)|^2
+    assert gradient.abs().max().item() == 0
+
+
+def test_extreme_activations_stay_finite() -> None:
+    student = torch.full((1, 2, 3), 1e3, requires_grad=True)
+    loss = activation_attention(student, torch.tensor([[[1e3] * 3, [-1e-3] * 3]]))
+    (gradient,) = torch.autograd.grad(loss, student)
+    assert loss.item() == pytest.approx(2 - 2**0.5, abs=1e-6)  # (1, 1) / sqrt 2 against (1, 0)
+    assert torch.isfinite(gradient).all()

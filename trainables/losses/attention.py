@@ -1,4 +1,5 @@
-"""Transfer of attention maps (methods reference, section 1.2, L_AT; derived: the abstract only permits it)."""
+"""Transfer of attention: of maps (methods reference, section 1.2, L_AT; derived: the abstract only permits it) and
+of activations (section 6.1)."""
 
 from __future__ import annotations
 
@@ -10,12 +11,27 @@ from torch import Tensor
 def attention_transfer(student: Tensor, teacher: Tensor) -> Tensor:
     """Squared distance of the L2-normalised maps, mean over the batch.
 
-    Within [0, 2], as attention is never negative. Both are [batch, grid, grid]; the teacher's receive no
-    gradient. A teacher map of zeros (a modality that the utterance lacks) says nothing and contributes 0.
+    Within [0, 2], as attention is never negative. Both are [batch, ...], as [batch, grid, grid]; the teacher's
+    receive no gradient. A teacher map of zeros (a modality that the utterance lacks) says nothing and
+    contributes 0.
     """
     target = F.normalize(teacher.detach().flatten(1), dim=1)
     distance = (F.normalize(student.flatten(1), dim=1) - target).square().sum(dim=1)
     return (distance * target.any(dim=1)).mean()
+
+
+def activation_attention(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Squared distance of Q(student) and Q(teacher), Q = L2-normalised mean_c |F|^2 over time; mean over the batch.
+
+    Zagoruyko & Komodakis, ICLR 2017. student: [batch, time, width], teacher: [batch, time, its width], of one
+    time; mask: bool [batch, time], True = valid, None: all. Within [0, 2]: it is summed over time, as in the paper;
+    the published weight of 1000 belongs to code that takes the mean. The teacher receives no gradient, and one
+    without activation says nothing and contributes 0.
+    """
+    s, t = (features.square().mean(dim=2) for features in (student, teacher))
+    if mask is not None:
+        s, t = s.masked_fill(~mask, 0.0), t.masked_fill(~mask, 0.0)
+    return attention_transfer(s, t)
 
 
 def resize_map(maps: Tensor, mask: Tensor, grid: int) -> Tensor:
