@@ -1,4 +1,5 @@
-"""Contrast between a student's and a teacher's vectors (InfoNCE; methods reference, section 1.2, derived).
+"""Contrast between a student's and a teacher's vectors (InfoNCE; methods reference, section 1.2, derived), and
+among the student's own (SupCon; section 6.1).
 
 Pairs of utterances with the same words are no negatives: one MELD utterance in six shares its text with another.
 """
@@ -31,14 +32,33 @@ def info_nce(
     if positives is not None:
         positive = positive | positives
     kept = torch.ones_like(positive) if negatives is None else negatives | positive
-    return (_one_way(similarity, positive, kept) + _one_way(similarity.T, positive.T, kept.T)) / 2
+    forth, back = _one_way(similarity, positive, kept), _one_way(similarity.T, positive.T, kept.T)
+    return (forth.mean() + back.mean()) / 2
+
+
+def sup_con(
+    u: Tensor, labels: Tensor, temperature: float, base_temperature: float = 0.07, weights: Tensor | None = None
+) -> Tensor:
+    """Supervised contrast (Khosla et al., NeurIPS 2020, L_out) among the rows of u, mean over the batch, in nats.
+
+    u: [batch, width], L2-normalised here; labels: int64 [batch]; both temperatures > 0. An anchor's positives are
+    the other rows of its label, its candidates all other rows; without a positive it contributes 0. The whole is
+    multiplied by temperature / base_temperature, as in the authors' code. `weights` [batch] multiply the terms of
+    the anchors and leave the divisor as it is (a row of weight 0 remains a candidate of others).
+    """
+    if len(u) < 2:
+        return 0.0 * u.sum()
+    similarity = F.normalize(u, dim=-1) @ F.normalize(u, dim=-1).T / temperature
+    others = ~torch.eye(len(u), dtype=torch.bool, device=u.device)
+    loss = _one_way(similarity, same_label_mask(labels), others) * (temperature / base_temperature)
+    return loss.mean() if weights is None else (loss * weights).mean()
 
 
 def _one_way(similarity: Tensor, positive: Tensor, kept: Tensor) -> Tensor:
-    """Mean over rows of -1/|P| sum over positives of log softmax over the kept candidates."""
+    """[batch]: -1/|P| sum over positives of log softmax over the kept candidates; 0 for a row without positives."""
     log_probability = similarity - similarity.masked_fill(~kept, -torch.inf).logsumexp(dim=1, keepdim=True)
     total = log_probability.masked_fill(~positive, 0.0).sum(dim=1)
-    return -(total / positive.sum(dim=1)).mean()
+    return -total / positive.sum(dim=1).clamp(min=1)
 
 
 def same_text_mask(text_hash: Tensor) -> Tensor:
