@@ -63,9 +63,7 @@ def test_check_looks_at_every_variant(tmp_path: Path) -> None:
     assert check_experiment("bad.yaml").fault.startswith("scale full: bad.yaml: run.student: width 30")
     data = {"name": "bad", "claim": "x", "stand_in": {"run": {"corpus": {"type": "standin", "voices": 1}}}}
     (tmp_path / "bad.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
-    assert check_experiment("bad.yaml").fault.startswith(
-        "scale laptop, stand-in: bad.yaml: run.corpus.voices"
-    )
+    assert check_experiment("bad.yaml").fault.startswith("scale laptop, stand-in: bad.yaml: run.corpus.voices")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from orchestrator.experiment import (
     representation_epochs,
     sweep_fingerprint,
 )
+from orchestrator.space import get_path
 from trainables.spec import CMD, RunSpec, Scratch, StandInSpec, Supervised
 
 BASE: dict[str, Any] = {
@@ -114,7 +115,7 @@ def test_set_reads_its_value_as_yaml(text: str, value: Any, small: str) -> None:
         "run.training.learning_rate": spec.run.training.learning_rate,
         "run.method.temperature": method.temperature.start if isinstance(method, CMD) else None,
         "run.method.type": method,
-        "run.student": spec.run.student.width,
+        "run.student": get_path(spec.run, "student.width"),
         "search.objectives": spec.search.objectives[0].metric,
         "claim": spec.claim,
     }
@@ -123,7 +124,7 @@ def test_set_reads_its_value_as_yaml(text: str, value: Any, small: str) -> None:
 
 def test_two_sets_may_only_fit_together(small: str) -> None:
     student = load(small, scale="full", sets=["run.student.width=90", "run.student.heads=9"]).run.student
-    assert (student.width, student.heads) == (90, 9)
+    assert (get_path(student, "width"), get_path(student, "heads")) == (90, 9)
 
 
 def test_a_set_may_reach_into_what_the_one_before_made(small: str) -> None:

@@ -9,9 +9,11 @@ import pytest
 from orchestrator.experiment import load, representation_epochs, sweep_fingerprint
 from orchestrator.plan import generation, harvest_needs
 from tests.helpers.transfer_sets import synthetic
+from trainables.method import Setting
 from trainables.methods import METHODS
 from trainables.spec import CMD, RunSpec, TrainingSpec
 from trainables.storage import Storage
+from trainables.students import Widths
 from trainables.transfer_set import TransferSet
 
 
@@ -49,6 +51,9 @@ def test_the_harvest_keeps_what_any_point_of_the_space_may_need() -> None:
     assert harvest_needs(load("cmd-meld", sets=["run.method.attention_weight=0.1"])).attention
 
 
+WIDTHS = Widths(8, {"audio": 4, "text": 4}, {"audio": 4, "text": 4})
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 5, 12, 40])
 @pytest.mark.parametrize("phase_one", [0.0, 0.05, 0.2, 0.3, 0.5, 1.0])
 def test_representation_epochs_are_those_that_the_method_spends(
@@ -56,7 +61,7 @@ def test_representation_epochs_are_those_that_the_method_spends(
 ) -> None:
     run = RunSpec(method=CMD(phase_one=phase_one), training=TrainingSpec(epochs=epochs))
     data = _data(tmp_path_factory)
-    method = METHODS["cmd"](run, data, data.rows("train", run.student.modalities))
+    method = METHODS["cmd"](Setting(run, data, data.rows("train", run.student.modalities), WIDTHS))
     progress = [(epoch - 1) / (epochs - 1) if epochs > 1 else 1.0 for epoch in range(1, epochs + 1)]
     spent = sum(method.phase(value) == "representation" for value in progress)
     assert spent == representation_epochs(run)

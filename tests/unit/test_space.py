@@ -125,7 +125,11 @@ def test_with_values_sets_leaves_and_sections_and_leaves_the_run_alone() -> None
     run = RunSpec()
     changed = with_values(run, {"method.kd_weight.start": 0.9, "training": {"epochs": 3}, "student.width": 32})
     assert isinstance(changed.method, CMD)
-    assert (changed.method.kd_weight.start, changed.training.epochs, changed.student.width) == (0.9, 3, 32)
+    assert (changed.method.kd_weight.start, changed.training.epochs, get_path(changed, "student.width")) == (
+        0.9,
+        3,
+        32,
+    )
     assert run == RunSpec()
 
 
