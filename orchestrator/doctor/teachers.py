@@ -39,7 +39,7 @@ def _encoders() -> Iterator[tuple[str, str, Pretrained]]:
 
 
 def _found(checkpoint: Pretrained, users: list[str]) -> Finding:
-    from trainables.teachers.identity import check_safetensors, local_folder
+    from trainables.pretrained import check_safetensors, local_folder
 
     subject, used = f"teacher {checkpoint.checkpoint}", f"(for {', '.join(users)})"
     elsewhere = "or give a folder: --set run.teachers.<audio|text>.encoder.checkpoint=DIR"

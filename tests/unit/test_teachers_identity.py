@@ -11,9 +11,9 @@ import pytest
 
 from tests.helpers.teachers import bert_checkpoint, small_run, text_run
 from trainables.errors import CheckpointError
+from trainables.pretrained import checkpoint_identity
 from trainables.spec.needs import Needs
 from trainables.teachers.identity import (
-    checkpoint_identity,
     teacher_fingerprint,
     teacher_fingerprints,
     transfer_fingerprint,

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from trainables.errors import CheckpointError
+from trainables.pretrained import check_safetensors, hub_cache, local_folder
 from trainables.spec.teachers import Encoder, Pretrained, Scratch
-from trainables.teachers.identity import check_safetensors, hub_cache, local_folder
 from trainables.teachers.scratch import scratch_audio, scratch_text, train_tokenizer
 
 SHORTEST = 400

@@ -1,30 +1,23 @@
-"""Which teacher is which: fingerprints of teachers and transfer sets, without loading torch.
-
-A local checkpoint is known by the content of its files, wherever it lies; one of the hub by its name and the
-revision asked for: pin a commit there where the name alone may move.
-"""
+"""Which teacher is which: fingerprints of teachers and transfer sets, without loading torch."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from trainables.artifacts import Record, fingerprint, publish
-from trainables.errors import CheckpointError
+from trainables.pretrained import checkpoint_identity
 from trainables.spec.base import TeacherName
 from trainables.spec.needs import Needs
 from trainables.spec.run import RunSpec
 from trainables.spec.teachers import EncoderTeacher, Pretrained
-from trainables.storage import Storage, sha256
+from trainables.storage import Storage
 
 TEACHER_SCHEMA = 2
 TRANSFER_SCHEMA = 2
-_CONTENT = (".safetensors", ".json", ".txt", ".model")
 
 
 @dataclass(frozen=True)
@@ -71,50 +64,6 @@ def transfer_fingerprint(run: RunSpec, teachers: Mapping[str, str], needs: Needs
         "segments": list(needs.segments),
     }
     return fingerprint("transfer_set", TRANSFER_SCHEMA, content, {str(k): v for k, v in teachers.items()})
-
-
-def local_folder(checkpoint: str) -> Path | None:
-    """The folder that a checkpoint names, or None for a hub name; a path that is no folder is an error."""
-    folder = Path(checkpoint).expanduser()
-    if folder.is_dir():
-        return folder
-    if checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") > 1:
-        raise CheckpointError(f"checkpoint {checkpoint!r}: there is no such folder; give a folder or a hub name")
-    return None
-
-
-def checkpoint_identity(checkpoint: str, revision: str | None) -> dict[str, Any]:
-    folder = local_folder(checkpoint)
-    if folder is None:
-        return {"hub": checkpoint, "revision": revision}
-    check_safetensors(folder)
-    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in _CONTENT)
-    return {"sha256": {p.name: _digest(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files}}
-
-
-def check_safetensors(folder: Path) -> None:
-    """Raise CheckpointError unless the folder holds a configuration and safetensors."""
-    if not (folder / "config.json").exists():
-        raise CheckpointError(f"checkpoint {folder}: no config.json in it; give a folder of save_pretrained")
-    if any(folder.glob("*.safetensors")):
-        return
-    convert = f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}-safe')"
-    raise CheckpointError(
-        f"checkpoint {folder}: no *.safetensors in it, and pickled weights are never loaded; convert it once with "
-        f'python -c "from transformers import AutoModel; {convert}", copy the tokenizer files, give the new folder'
-    )
-
-
-@lru_cache(maxsize=256)
-def _digest(path: str, size: int, changed: int) -> str:
-    """`size` and `changed` (nanoseconds) only key the cache."""
-    return sha256(Path(path))
-
-
-def hub_cache() -> Path:
-    """The hub's cache by the hub's own rules: HF_HUB_CACHE, else HF_HOME/hub, else ~/.cache/huggingface/hub."""
-    home = os.environ.get("HF_HOME") or str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
-    return Path(os.environ.get("HF_HUB_CACHE") or str(Path(home) / "hub")).expanduser()
 
 
 def publish_teacher(
