@@ -46,8 +46,6 @@ def sup_con(
     multiplied by temperature / base_temperature, as in the authors' code. `weights` [batch] multiply the terms of
     the anchors and leave the divisor as it is (a row of weight 0 remains a candidate of others).
     """
-    if len(u) < 2:
-        return 0.0 * u.sum()
     similarity = F.normalize(u, dim=-1) @ F.normalize(u, dim=-1).T / temperature
     others = ~torch.eye(len(u), dtype=torch.bool, device=u.device)
     loss = _one_way(similarity, same_label_mask(labels), others) * (temperature / base_temperature)
