@@ -11,7 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from orchestrator.tracking.info import STAND_IN, DataInput, flatten
+from trainables.spec.student import StudentSpec
 from trainables.storage import sha256
 
 _REQUIRED = ("mlflow", "fsspec", "numpy", "pandas", "pydantic", "safetensors", "scipy", "torch")
@@ -70,11 +73,16 @@ def signature(facts: Mapping[str, Any]) -> Any:
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Array
 
-    columns = {
+    student: StudentSpec = TypeAdapter(StudentSpec).validate_python(facts["student"])
+    streams = [m for m in ("audio", "text") if m in student.modalities]
+    own = {
         "audio": ColSpec(Array(Array(DataType.double)), name="frames"),
         "text": ColSpec(Array(DataType.long), name="tokens"),
     }
-    read = [columns[m] for m in ("audio", "text") if m in facts["student"]["modalities"]]
+    read = [own[m] for m in streams] if student.reads_features else []
+    if student.needs.frames:
+        read += [ColSpec(Array(Array(DataType.double)), name=f"{m}_frames") for m in streams]
+    read += [ColSpec(Array(Array(DataType.long)), name=f"{g}_segments") for g in student.needs.segments]
     return ModelSignature(
         inputs=Schema(read), outputs=Schema([ColSpec(DataType.double, name=label) for label in facts["labels"]])
     )

@@ -1,8 +1,10 @@
 """The confirmed student as MLflow loads it: this file is copied into the model ("models from code"), no pickle.
 
-Input: one row an utterance, of the features that the student reads, as the transfer set holds them: `frames`
-(list of T lists of mel values, normalised with the train split's mean and deviation) and/or `tokens` (list of ids
-of the student's own vocabulary). Output: one column of probabilities a label.
+Input: one row an utterance, of what the student reads, as the transfer set holds it: `frames` (list of T lists of
+mel values, normalised with the train split's mean and deviation) and/or `tokens` (list of ids of the student's own
+vocabulary); of a student that reads its teachers' sequences `audio_frames` and/or `text_frames` (lists of T lists)
+and, by granularity, `phone_segments` and so on (lists of [first frame, frame after the last], possibly empty).
+Output: one column of probabilities a label.
 """
 
 from __future__ import annotations
@@ -37,14 +39,22 @@ class ServedStudent(PythonModel):  # type: ignore[misc]
     def _logits(self, rows: pd.DataFrame) -> Any:
         import torch
 
-        from trainables.batching import Batch
+        from trainables.batching import Batch, SegmentBatch, TeacherBatch
 
         zeros = torch.zeros(len(rows), dtype=torch.int64)
         frames = frame_mask = tokens = token_mask = None
-        if "audio" in self.student.modalities:
+        spec = self.student.spec
+        if spec.reads_features and "audio" in spec.modalities:
             frames, frame_mask = _pad(rows["frames"], torch.float32, 0.0)
-        if "text" in self.student.modalities:
+        if spec.reads_features and "text" in spec.modalities:
             tokens, token_mask = _pad(rows["tokens"], torch.int64, self.facts["pad_id"])
+        teachers = {}
+        for name in spec.modalities if spec.needs.frames else ():
+            sequence, valid = _pad(rows[f"{name}_frames"], torch.float32, 0.0)
+            teachers[name] = TeacherBatch(torch.empty(0), torch.empty(0), frames=sequence, frame_mask=valid)
+        segments = {
+            g: SegmentBatch(*_pad(rows[f"{g}_segments"], torch.int64, 0, (2,))) for g in spec.needs.segments
+        }
         with torch.inference_mode():
             batch = Batch(
                 index=zeros,
@@ -55,17 +65,19 @@ class ServedStudent(PythonModel):  # type: ignore[misc]
                 frame_mask=frame_mask,
                 tokens=tokens,
                 token_mask=token_mask,
-                teachers={},
+                teachers=teachers,
+                segments=segments,
             )
             return self.student(batch).logits
 
 
-def _pad(column: Any, dtype: Any, padding: float) -> tuple[Any, Any]:
-    """([B, T, ...], [B, T] bool mask) of sequences of differing length."""
+def _pad(column: Any, dtype: Any, padding: float, step: tuple[int, ...] = ()) -> tuple[Any, Any]:
+    """([B, T, ...], [B, T] bool mask) of sequences of differing length; `step`: shape of one, where one is empty."""
     import numpy as np
     import torch
 
     rows = [torch.as_tensor(np.array([np.asarray(x) for x in row])).to(dtype) for row in column]
+    rows = [row if len(row) else row.new_zeros((0, *step)) for row in rows]
     lengths = torch.tensor([len(row) for row in rows])
     padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=padding)
     return padded, torch.arange(padded.shape[1]) < lengths[:, None]

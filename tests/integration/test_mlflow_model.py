@@ -18,7 +18,7 @@ from orchestrator.tracking.observer import Level
 from tests.helpers.transfer_sets import synthetic
 from trainables.evaluation import export, predict
 from trainables.spec import RunSpec
-from trainables.spec.student import AudioTextTransformer
+from trainables.spec.student import AnyStudent, AudioTextTransformer, MultiLevelFusion
 from trainables.students import build_student
 from trainables.transfer_set import TransferSet
 
@@ -50,11 +50,17 @@ def rows(data: TransferSet, index: np.ndarray[Any, Any]) -> dict[str, list[Any]]
 
 
 @pytest.mark.parametrize(
-    ("modalities", "names"),
-    [(["audio", "text"], ["frames", "tokens"]), (["text"], ["tokens"]), (["audio"], ["frames"])],
+    ("student", "names"),
+    [
+        (AudioTextTransformer(), ["frames", "tokens"]),
+        (AudioTextTransformer(modalities=("text",)), ["tokens"]),
+        (AudioTextTransformer(modalities=("audio",)), ["frames"]),
+        (MultiLevelFusion(levels=("frame", "word")), ["audio_frames", "text_frames", "word_segments"]),
+        (MultiLevelFusion(modalities=("text",)), ["text_frames"]),
+    ],
 )
-def test_the_signature_asks_for_what_the_student_reads(modalities: list[str], names: list[str]) -> None:
-    found = signature({"student": {"modalities": modalities}, "labels": ["joy", "anger"]})
+def test_the_signature_asks_for_what_the_student_reads(student: AnyStudent, names: list[str]) -> None:
+    found = signature({"student": student.model_dump(mode="json"), "labels": ["joy", "anger"]})
     assert found.inputs.input_names() == names and found.outputs.input_names() == ["joy", "anger"]
 
 
