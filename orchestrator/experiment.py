@@ -7,17 +7,28 @@ result. A mapping whose `type` changes is replaced as a whole; a null in `search
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
 
 from orchestrator.errors import ExperimentError
-from orchestrator.space import Choice, Space, corners, default_point, first_fault, get_path, ordered, set_in
+from orchestrator.space import (
+    Choice,
+    Space,
+    corners,
+    default_point,
+    first_fault,
+    get_path,
+    ordered,
+    set_in,
+    with_values,
+)
 from orchestrator.yaml_text import parse
 from trainables.artifacts import fingerprint
 from trainables.spec import RunSpec, Spec
@@ -34,7 +45,11 @@ class Objective(Spec):
 
 
 class Asha(Spec):
-    """Asynchronous successive halving by our own epoch counter."""
+    """Asynchronous successive halving by our own epoch counter.
+
+    A cross-validated trial is judged at the rungs of its first fold, and then at the end of a fold only: between
+    those the mean over folds would mix ripe scores with a young one.
+    """
 
     type: Literal["asha"] = "asha"
     grace_epochs: Annotated[int, Field(ge=1)] = 12
@@ -57,6 +72,15 @@ class SearchSpec(Spec):
     space: Space = {}
 
 
+def _not_a_row(name: str) -> str:
+    if re.fullmatch(r"best-.*|teacher-.*|default|no-teacher|(audio|text)-only", name):
+        raise ValueError(f"{name}: another row of the leaderboard has this name; choose one of its own")
+    return name
+
+
+AblationName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40), AfterValidator(_not_a_row)]
+
+
 class ConfirmSpec(Spec):
     top: Annotated[int, Field(ge=1)] = 3
     """How many of the best configurations are trained anew."""
@@ -64,6 +88,8 @@ class ConfirmSpec(Spec):
     """Runs of each configuration, with seeds 1000, 1001, ... that no trial used."""
     resamples: Annotated[int, Field(ge=100)] = 2000
     mc_passes: Annotated[int, Field(ge=2)] = 20
+    ablations: dict[AblationName, Annotated[dict[str, JsonValue], Field(min_length=1)]] = {}
+    """Changes laid on the best configuration, by name: values by dotted path into the run, confirmed beside it."""
 
 
 class WorkerResources(Spec):
@@ -184,24 +210,44 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def sweep_fingerprint(spec: ExperimentSpec, transfer_set: str) -> str:
-    """Identity of a sweep: what is searched, how, on which transfer set; not how many trials, nor where."""
+def sweep_fingerprint(spec: ExperimentSpec, *transfer_sets: str) -> str:
+    """Identity of a sweep: what is searched, how, on which transfer sets (one a fold); not how long, nor where."""
     content = {
         "run": spec.run.model_dump(mode="json", include={"student", "method", "training", "metric", "seed"}),
         "search": spec.search.model_dump(mode="json", exclude={"trials"}),
     }
-    return fingerprint("sweep", SCHEMA_VERSION, content, {"transfer_set": transfer_set})
+    return fingerprint("sweep", SCHEMA_VERSION, content, reads_of(transfer_sets))
+
+
+def reads_of(transfer_sets: Sequence[str]) -> dict[str, str]:
+    """The transfer sets by the role in which a sweep reads them: one alone, or one a fold."""
+    if len(transfer_sets) == 1:
+        return {"transfer_set": transfer_sets[0]}
+    return {f"transfer_set/{fold}": one for fold, one in enumerate(transfer_sets)}
 
 
 def grace_fault(search: SearchSpec, run: RunSpec) -> str:
-    """What is wrong where ASHA would judge the run before its first score; empty where nothing is."""
-    scheduler, silent = search.scheduler, representation_epochs(run)
-    if not isinstance(scheduler, Asha) or scheduler.grace_epochs > silent:
+    """What is wrong where ASHA would judge the run at a step that says nothing; empty where nothing is."""
+    scheduler, silent, epochs = search.scheduler, representation_epochs(run), run.training.epochs
+    if not isinstance(scheduler, Asha):
         return ""
-    return (
-        f"search.scheduler.grace_epochs {scheduler.grace_epochs}: the representation phase has no score, and "
-        f"method.phase_one makes {silent} epochs of representation; give at least {silent + 1}"
-    )
+    place = f"search.scheduler.grace_epochs {scheduler.grace_epochs}"
+    if scheduler.grace_epochs <= silent:
+        return (
+            f"{place}: the representation phase has no score, and "
+            f"method.phase_one makes {silent} epochs of representation; give at least {silent + 1}"
+        )
+    if len(run.folds) > 1 and "training.epochs" in search.space:
+        return (
+            f"{place}: the steps of a trial over {len(run.folds)} folds count whole folds, so folds of different "
+            "lengths compare with nothing; take training.epochs out of the space, or scheduler: {type: none}"
+        )
+    if len(run.folds) > 1 and scheduler.grace_epochs > epochs:
+        return (
+            f"{place}: it lies beyond the {epochs} epochs of the first of {len(run.folds)} folds, so that nothing "
+            f"would be stopped within it; give at most {epochs}, or scheduler: {{type: none}}"
+        )
+    return ""
 
 
 def check(spec: ExperimentSpec) -> int:
@@ -214,8 +260,29 @@ def check(spec: ExperimentSpec) -> int:
         if fault:
             raise ExperimentError(f"search.space.{path} at {value!r}: {fault}")
         built += 1
+    for path, type_, below, value in _unconditional(spec.search.space):
+        try:
+            with_values(spec.run, {path: type_, below: value})
+        except ExperimentError as error:
+            told = f"with {path} {type_!r}: {error}; name the types that have it, when: {{{path}: ...}}"
+            raise ExperimentError(f"search.space.{below}: {told}") from error
     default_point(spec.search.space, spec.run)
     return built
+
+
+def _unconditional(space: Space) -> Iterator[tuple[str, Any, str, Any]]:
+    """(path of a `type`, its value, a path below the same section whatever the type, a value of it)."""
+    for path, chosen in space.items():
+        section, _, last = path.rpartition(".")
+        if last == "type" and isinstance(chosen, Choice):
+            for below, other in space.items():
+                if below.startswith(f"{section}.") and below != path and not _hangs_on(space, below, path):
+                    yield from ((path, value, below, other.probes[0]) for value in chosen.values)
+
+
+def _hangs_on(space: Space, path: str, name: str) -> bool:
+    """Whether some condition of `path`, or of what it hangs on, names `name`."""
+    return name in space[path].when or any(_hangs_on(space, one, name) for one in space[path].when if one in space)
 
 
 def _check_conditions(spec: ExperimentSpec, path: str) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, get_args
+from contextlib import suppress
+from itertools import product
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -132,60 +135,112 @@ def get_path(model: BaseModel, path: str) -> Any:
     value: Any = model
     for part in path.split("."):
         if not isinstance(value, BaseModel) or part not in type(value).model_fields:
-            raise ExperimentError(_no_field(path, part, value))
+            raise ExperimentError(_no_field(path, part, type(value)))
         value = getattr(value, part)
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
+def fixed_values(space: Space, run: RunSpec) -> dict[str, Any]:
+    """The run's own values at the paths that conditions name and nobody searches; a path it lacks is left out."""
+    found = {}
+    for path in {name for one in space.values() for name in one.when if name not in space}:
+        with suppress(ExperimentError):
+            found[path] = get_path(run, path)
+    return found
+
+
 def with_values(run: RunSpec, values: Mapping[str, Any]) -> RunSpec:
-    """The run with values set at dotted paths (relative to the run), checked as a whole."""
+    """The run with values set at dotted paths (relative to the run), checked as a whole.
+
+    Their order does not matter: what chooses a class comes before what lies below it, and each field that is not
+    named has the class's own default.
+    """
     data = run.model_dump(mode="json")
-    for path, value in values.items():
-        set_in(data, path, value, run)
+    for path in sorted(values, key=_outermost_first):
+        set_in(data, path, values[path], run)
     try:
         return RunSpec.model_validate(data)
     except ValidationError as error:
         raise ExperimentError(first_fault(error, "run")) from error
 
 
+def _outermost_first(path: str) -> tuple[int, bool]:
+    return path.count("."), path.rpartition(".")[2] != "type"
+
+
 def set_in(data: dict[str, Any], path: str, value: Any, model: BaseModel) -> None:
-    """Set `path` in the dumped `model`; a path that the model has no field for is refused."""
+    """Set `path` in the dumped `model`, of whatever classes `data` now is; a path without a field is refused."""
     *parents, last = path.split(".")
     node: Any = data
-    described: Any = model
+    kind: type[BaseModel] | None = type(model)
     for part in parents:
-        if not isinstance(node, dict) or part not in node:
-            raise ExperimentError(_no_field(path, part, described))
+        _filled(node, part, kind, path)
         if node[part] is None:
             raise ExperimentError(f"path {path!r}: {part} is null here; set {part} as a whole")
-        node, described = node[part], getattr(described, part, None)
-    if not isinstance(node, dict) or (last not in node):
-        raise ExperimentError(_no_field(path, last, described))
-    if last == "type" and value != node[last] and _discriminates(described):
+        node, kind = node[part], _class_at(kind, part, node[part])
+    _filled(node, last, kind, path)
+    if last == "type" and value != node[last] and kind is not None and _type_of(kind) is not None:
         node.clear()  # the fields of another class mean nothing to this one
     node[last] = value
 
 
-def _discriminates(model: Any) -> bool:
-    """Whether `type` names the model's class, not merely one of its settings."""
-    return isinstance(model, BaseModel) and len(get_args(type(model).model_fields["type"].annotation)) == 1
+def _filled(node: Any, part: str, kind: type[BaseModel] | None, path: str) -> None:
+    """See to it that `node` has the field: a section given in part is its class's defaults for the rest."""
+    if isinstance(node, dict) and part in node:
+        return
+    if not isinstance(node, dict) or kind is None or part not in kind.model_fields:
+        raise ExperimentError(_no_field(path, part, kind))
+    default = kind.model_fields[part].get_default(call_default_factory=True)
+    node[part] = default.model_dump(mode="json") if isinstance(default, BaseModel) else default
+
+
+def _class_at(kind: type[BaseModel] | None, part: str, value: Any) -> type[BaseModel] | None:
+    """The class of a field's value; of several that the field allows, the one that its `type` names."""
+    if kind is None or not isinstance(value, dict) or part not in kind.model_fields:
+        return None
+    classes = list(_classes(kind.model_fields[part].annotation))
+    if len(classes) == 1:
+        return classes[0]
+    return next((one for one in classes if _type_of(one) == value.get("type")), None)
+
+
+def _classes(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models of an annotation such as `A`, `A | None` or `Annotated[A | B, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) in (Annotated, Union, UnionType):
+        for part in get_args(annotation):
+            yield from _classes(part)
+
+
+def _type_of(kind: type[BaseModel]) -> str | None:
+    """The one `type` of a class; None where it has none, or where `type` is merely one of its settings."""
+    field = kind.model_fields.get("type")
+    names = get_args(field.annotation) if field else ()
+    return names[0] if len(names) == 1 else None
 
 
 def corners(space: Space, run: RunSpec) -> Iterator[tuple[str, Any, RunSpec]]:
     """(path, value, run) at each probe of each range and at each choice, its conditions made true.
 
-    Raises ExperimentError naming path and value where no RunSpec can be built.
+    A path that several classes have is probed in each of them. Raises ExperimentError naming path and value where
+    no RunSpec can be built.
     """
     for path in ordered(space):
-        distribution = space[path]
-        context = {
-            name: wanted[0] if isinstance(wanted, list) else wanted for name, wanted in _reasons(space, path)
-        }
-        for value in distribution.probes:
-            try:
-                yield path, value, with_values(run, {**context, path: value})
-            except ExperimentError as error:
-                raise ExperimentError(f"search.space.{path} at {value!r}: {error}") from error
+        for context in _contexts(space, path):
+            for value in space[path].probes:
+                try:
+                    yield path, value, with_values(run, {**context, path: value})
+                except ExperimentError as error:
+                    raise ExperimentError(f"search.space.{path} at {value!r}: {error}") from error
+
+
+def _contexts(space: Space, path: str) -> Iterator[dict[str, Any]]:
+    """What to set so that the conditions of `path` hold: every `type` that is allowed, else the first value."""
+    reasons = {name: wanted if isinstance(wanted, list) else [wanted] for name, wanted in _reasons(space, path)}
+    values = [wanted if name.endswith("type") else wanted[:1] for name, wanted in reasons.items()]
+    for chosen in product(*values):
+        yield dict(zip(reasons, chosen, strict=True))
 
 
 def _reasons(space: Space, path: str) -> Iterator[tuple[str, Any]]:
@@ -197,18 +252,21 @@ def _reasons(space: Space, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def default_point(space: Space, run: RunSpec) -> dict[str, Any]:
-    """The run's own values at the searched paths whose conditions hold; out-of-range ones are left out."""
+    """The run's own values at the searched paths whose conditions hold; out-of-range ones are left out.
+
+    A path that only another class has is left out as well.
+    """
     point: dict[str, Any] = {}
-    seen: dict[str, Any] = {}
+    seen = fixed_values(space, run)
     for path in ordered(space):
-        value = get_path(run, path)
         distribution = space[path]
-        fixed = {name: get_path(run, name) for name in distribution.when if name not in space}
-        if not active(distribution, {**seen, **fixed}):
+        if not active(distribution, seen):
             continue  # nor is anything active whose condition names it
-        seen[path] = value
-        if _contains(distribution, value):
-            point[path] = value
+        with suppress(ExperimentError):
+            value = get_path(run, path)
+            seen[path] = value
+            if _contains(distribution, value):
+                point[path] = value
     return point
 
 
@@ -245,8 +303,8 @@ def _path(location: tuple[int | str, ...]) -> Iterator[str]:
         before = part
 
 
-def _no_field(path: str, part: str, model: Any) -> str:
-    if not isinstance(model, BaseModel):
+def _no_field(path: str, part: str, kind: Any) -> str:
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
         return f"path {path!r}: nothing lies below {part!r}"
-    fields = ", ".join(sorted(type(model).model_fields))
+    fields = ", ".join(sorted(kind.model_fields))
     return f"path {path!r}: no field {part!r}; fields are {fields}"

@@ -26,7 +26,7 @@ from orchestrator.controls import without_teachers
 from orchestrator.events import TrialRecord
 from orchestrator.experiment import ExperimentSpec, SearchSpec
 from orchestrator.launch.ledger import Ledger, scores_by_epoch
-from orchestrator.space import Distribution, Float, Int, Space, active, default_point, get_path, ordered
+from orchestrator.space import Distribution, Float, Int, Space, active, default_point, fixed_values, ordered
 from trainables.spec import RunSpec
 
 _STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -115,7 +115,7 @@ def distribution_of(distribution: Distribution) -> BaseDistribution:
 
 def define(space: Space, run: RunSpec) -> Any:
     """The space as Optuna's define-by-run function: a path is suggested only while its conditions hold."""
-    fixed = {name: get_path(run, name) for one in space.values() for name in one.when if name not in space}
+    fixed = fixed_values(space, run)
 
     def suggest(trial: Any) -> None:
         values: dict[str, Any] = dict(fixed)

@@ -21,6 +21,7 @@ from orchestrator.space import (
     with_values,
 )
 from trainables.spec import CMD, RunSpec, Supervised
+from trainables.spec.student import CnnLstm
 
 SPACE = TypeAdapter[Space](Space)
 LOG = {"type": "float", "low": 1e-4, "high": 1e-2, "log": True}
@@ -257,3 +258,71 @@ def test_the_default_point_leaves_out_what_hangs_on_an_inactive_choice() -> None
         }
     )
     assert default_point(space, RunSpec()) == {"method.curriculum.type": "none"}
+
+
+STUDENTS = SPACE.validate_python(
+    {
+        "student.type": {
+            "type": "choice",
+            "values": ["audio_text_transformer", "inverted_transformer", "cnn_lstm"],
+        },
+        "student.heads": {
+            "type": "choice",
+            "values": [2, 8],
+            "when": {"student.type": ["audio_text_transformer", "inverted_transformer"]},
+        },
+        "student.filters": {"type": "int", "low": 4, "high": 16, "when": {"student.type": "cnn_lstm"}},
+    }
+)
+
+
+@pytest.mark.parametrize("names", [("student.type", "student.filters"), ("student.filters", "student.type")])
+def test_a_class_is_chosen_before_what_lies_below_it_whatever_the_order(names: tuple[str, str]) -> None:
+    values = {"student.type": "cnn_lstm", "student.filters": 16}
+    student = with_values(RunSpec(), {name: values[name] for name in names}).student
+    assert student == CnnLstm(filters=16)
+
+
+def test_a_path_below_another_class_is_told_that_class_s_fields() -> None:
+    with pytest.raises(ExperimentError, match=r"no field 'cross_layers'; fields are audio_dropout, "):
+        with_values(RunSpec(), {"student.cross_layers": 1, "student.type": "cnn_lstm"})
+
+
+def test_a_section_given_in_part_can_be_reached_into() -> None:
+    run = with_values(RunSpec(), {"training.patience": 3, "training": {"epochs": 5}})
+    assert (run.training.epochs, run.training.patience, run.training.batch_size) == (5, 3, 64)
+
+
+def test_a_path_of_several_classes_is_probed_in_each() -> None:
+    run = with_values(RunSpec(), {"method": {"type": "supervised"}})
+    built = [(path, value, one.student.type) for path, value, one in corners(STUDENTS, run)]
+    assert [kind for path, _, kind in built if path == "student.type"] == list(STUDENTS["student.type"].probes)
+    assert [(value, kind) for path, value, kind in built if path == "student.heads"] == [
+        (2, "audio_text_transformer"),
+        (8, "audio_text_transformer"),
+        (2, "inverted_transformer"),
+        (8, "inverted_transformer"),
+    ]
+    assert {kind for path, _, kind in built if path == "student.filters"} == {"cnn_lstm"}
+
+
+@pytest.mark.parametrize(
+    ("student", "point"),
+    [
+        ({"type": "audio_text_transformer", "heads": 8}, {"student.heads": 8}),
+        ({"type": "cnn_lstm"}, {"student.filters": 8}),
+        ({"type": "inverted_transformer", "heads": 4}, {}),
+    ],
+)
+def test_the_default_point_has_the_paths_of_its_own_class(student: dict[str, Any], point: dict[str, Any]) -> None:
+    run = RunSpec.model_validate({"student": student, "method": {"type": "supervised"}})
+    assert default_point(STUDENTS, run) == {"student.type": student["type"], **point}
+
+
+def test_a_condition_on_a_field_that_the_default_s_class_lacks_never_holds_for_it() -> None:
+    space = SPACE.validate_python(
+        {"training.patience": {"type": "int", "low": 0, "high": 9, "when": {"student.filters": 8}}}
+    )
+    assert default_point(space, RunSpec()) == {}
+    run = RunSpec.model_validate({"student": {"type": "cnn_lstm"}, "method": {"type": "supervised"}})
+    assert default_point(space, run) == {"training.patience": 8}

@@ -49,3 +49,10 @@ class RunSpec(Spec):
         if tokens and self.teachers.text is None:
             raise ValueError("a student that reads text uses the text teacher's word pieces: set teachers.text")
         return self
+
+    @property
+    def folds(self) -> tuple[int | None, ...]:
+        """The folds that it stands for: its own, else all of its corpus's; (None,) with one official split."""
+        if self.fold is not None or not self.corpus.fold_count:
+            return (self.fold,)
+        return tuple(range(self.corpus.fold_count))
