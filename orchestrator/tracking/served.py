@@ -48,11 +48,11 @@ class ServedStudent(PythonModel):  # type: ignore[misc]
             frames, frame_mask = _pad(rows["frames"], torch.float32, 0.0)
         if spec.reads_features and "text" in spec.modalities:
             tokens, token_mask = _pad(rows["tokens"], torch.int64, self.facts["pad_id"])
-        teachers = {}
+        teachers: dict[str, TeacherBatch] = {}
         for name in spec.modalities if spec.needs.frames else ():
             sequence, valid = _pad(rows[f"{name}_frames"], torch.float32, 0.0)
             teachers[name] = TeacherBatch(torch.empty(0), torch.empty(0), frames=sequence, frame_mask=valid)
-        segments = {
+        segments: dict[str, SegmentBatch] = {
             g: SegmentBatch(*_pad(rows[f"{g}_segments"], torch.int64, 0, (2,))) for g in spec.needs.segments
         }
         with torch.inference_mode():
@@ -72,7 +72,7 @@ class ServedStudent(PythonModel):  # type: ignore[misc]
 
 
 def _pad(column: Any, dtype: Any, padding: float, step: tuple[int, ...] = ()) -> tuple[Any, Any]:
-    """([B, T, ...], [B, T] bool mask) of sequences of differing length; `step`: shape of one, where one is empty."""
+    """([B, T, ...], [B, T] bool mask) of sequences of differing length; `step`: shape of a step, for one without."""
     import numpy as np
     import torch
 
