@@ -14,6 +14,7 @@ import operator
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,7 +184,8 @@ class Loop:
         if self.world.size > 1:
             output = self.world.gather(output, [len(s) for s in slices])
             own = self.batcher.targets(np.concatenate(slices), weights)
-        terms = self.method.loss(output, own, progress)
+        with self._same_draws(own):
+            terms = self.method.loss(output, own, progress)
         self.optimizer.zero_grad(set_to_none=True)
         functools.reduce(operator.add, terms.values()).backward()  # type: ignore[no-untyped-call]
         if self.world.size > 1:
@@ -191,6 +193,16 @@ class Loop:
         nn.utils.clip_grad_norm_(self.parameters, self.run.training.clip)
         self.optimizer.step()
         return terms
+
+    @contextmanager
+    def _same_draws(self, batch: Batch) -> Iterator[None]:
+        """Each of several ranks works out the whole batch's loss, so that what it draws must be the same on all."""
+        if self.world.size == 1:
+            yield
+            return
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(self.run.seed, "loss", self.state.epoch, *batch.index[:8].tolist()))
+            yield
 
     def _held_out_batches(self, epoch: int) -> Iterator[Batch]:
         """Batches of the rows that the method holds out, in an order that depends on seed and epoch alone."""
