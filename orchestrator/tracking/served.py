@@ -72,7 +72,7 @@ class ServedStudent(PythonModel):  # type: ignore[misc]
 
 
 def _pad(column: Any, dtype: Any, padding: float, step: tuple[int, ...] = ()) -> tuple[Any, Any]:
-    """([B, T, ...], [B, T] bool mask) of sequences of differing length; `step`: shape of a step, for one without."""
+    """([B, T, ...], [B, T] bool mask) of sequences of differing length; `step`: shape of one step."""
     import numpy as np
     import torch
 
