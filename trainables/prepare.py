@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,10 @@ class PrepareSummary:
     extra_clips: tuple[str, ...]
     """Clips without a row; they are not in the corpus."""
     stand_in: bool
+    excluded: dict[str, int] = field(default_factory=dict)
+    """Raw rows that are left out, by their own label."""
+    folds: tuple[dict[str, int], ...] = ()
+    """Rows per split in each fold; empty with one official split."""
 
     @property
     def complete(self) -> bool:
@@ -76,7 +80,7 @@ def prepare(storage: Storage, spec: CorpusSpec, root: Path | None, workers: int,
             return found
         prepared = IMPORTERS[spec.type].prepare(spec, root, folder, workers, progress)
         info = _info(spec, prepared)
-        _check(folder, prepared, info)
+        info["folds"] = _check(folder, prepared, info)
         record = Record(
             kind="corpus",
             fingerprint=identity,
@@ -105,6 +109,8 @@ def problem_table(record: Record) -> PrepareSummary:
         remarks=_problems(record.info["remarks"]),
         extra_clips=tuple(record.info["extra_clips"]),
         stand_in=record.info["stand_in"],
+        excluded=record.info["excluded"],
+        folds=tuple(record.info["folds"]),
     )
 
 
@@ -137,8 +143,11 @@ def _info(spec: CorpusSpec, prepared: Prepared) -> dict[str, Any]:
     } | prepared.info
 
 
-def _check(folder: Path, prepared: Prepared, info: dict[str, Any]) -> None:
-    """The corpus's own rules over all shards: unique keys, known labels, disjoint splits in every fold, counts."""
+def _check(folder: Path, prepared: Prepared, info: dict[str, Any]) -> list[dict[str, int]]:
+    """The corpus's own rules over all shards: unique keys, known labels, disjoint splits in every fold, counts.
+
+    Returns the rows per split in each fold.
+    """
     import pyarrow.parquet as pq
 
     columns = ["uid", "split", "dialogue", "speaker", "label", "folds"]
@@ -148,6 +157,8 @@ def _check(folder: Path, prepared: Prepared, info: dict[str, Any]) -> None:
     written = Counter("all" if row["folds"] else row["split"] for row in rows)
     if any(written[split] != count for split, count in prepared.rows.items()) or not rows:
         raise CorpusError(f"the importer says {prepared.rows} rows and wrote {dict(written)}")
+    counts = [Counter(splits) for splits in zip(*(row["folds"] or () for row in rows), strict=True)]
+    return [{split: count[split] for split in SPLITS} for count in counts]
 
 
 def _publish(storage: Storage, folder: Path, record: Record) -> Record:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def prepare(
-    corpus: Annotated[Literal["meld", "standin"], typer.Argument(help="Which corpus.")],
+    corpus: Annotated[Literal["meld", "iemocap", "standin"], typer.Argument(help="Which corpus.")],
     *,
     root: Annotated[str | None, typer.Option(metavar="DIR", help="Where the corpus lies.")] = None,
     strict: Annotated[

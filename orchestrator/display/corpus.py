@@ -27,10 +27,15 @@ def corpus_view(found: PrepareSummary, place: str, ceilings: Mapping[str, Any] |
         parts += [Text("Rows with a remark", style="bold"), rows(found.remarks), Text()]
     if found.extra_clips:
         told = ", ".join(found.extra_clips)
-        parts += [Text(f"{len(found.extra_clips)} clips without a row, left out: {told}"), Text()]
+        parts += [Text(f"{_counted(len(found.extra_clips), 'clip')} without a row, left out: {told}"), Text()]
+    if found.excluded:
+        told = ", ".join(f"{label} {count}" for label, count in found.excluded.items())
+        parts += [Text(f"{_counted(sum(found.excluded.values()), 'raw row')} left out: {told}"), Text()]
     if found.statuses:
         parts.append(Text("by status: " + ", ".join(f"{name} {count}" for name, count in found.statuses.items())))
     parts.append(counts(found))
+    if found.folds:
+        parts += [Text(), folds(found.folds), Text()]
     if ceilings:
         told = ", ".join(f"{name} {ceilings[name]:.3f}" for name in ("audio", "text", "both"))
         parts.append(Text(f"Bayes ceilings (weighted F1): {told}"))
@@ -51,6 +56,16 @@ def counts(found: PrepareSummary) -> Table:
     return table
 
 
+def folds(found: Sequence[Mapping[str, int]]) -> Table:
+    """The rows of each split, a line a fold."""
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
+    for heading in ("fold", *found[0]):
+        table.add_column(heading, justify="right")
+    for number, fold in enumerate(found):
+        table.add_row(str(number), *map(str, fold.values()))
+    return table
+
+
 def rows(problems: Sequence[Problem]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for overflow in (True, True, False):
@@ -58,3 +73,7 @@ def rows(problems: Sequence[Problem]) -> Table:
     for problem in problems:
         table.add_row(problem.uid, problem.status, Text(problem.reason))
     return table
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}" if count == 1 else f"{count} {name}s"

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.display.corpus import corpus_view
+from tests.helpers import iemocap_trees
 from tests.helpers.cli import bare_machine, orch
 from tests.helpers.meld_trees import row, write_csvs, write_tree
 from trainables.prepare import PrepareSummary, SplitCount
@@ -77,7 +78,21 @@ def test_the_stand_in_says_what_it_is_and_what_its_rules_allow() -> None:
     assert text.startswith("STAND-IN CORPUS")
     assert "Bayes ceilings (weighted F1): audio 0.551, text 0.552, both 0.710\n" in text
     assert "train 8 – 0\n" in text
-    assert "1 clips without a row, left out: dia0_utt9.mp4" in text
+    assert "1 clip without a row, left out: dia0_utt9.mp4" in text
+
+
+def test_a_cross_validated_corpus_is_one_line_and_its_folds(tmp_path: Path) -> None:
+    root = iemocap_trees.write_tree(
+        tmp_path / "iemocap", iemocap_trees.plain_turns(codes="neu fru xxx fru"), media=False
+    )
+    found = orch("prepare", "iemocap", "--root", str(root), "--modalities", "text")
+    assert found.code == 0
+    lines = squeezed(found.out)
+    assert "60 raw rows left out: fru 40, xxx 20" in lines
+    assert "all 20 5531 0 -5511" in lines
+    start = lines.index("fold train dev test")
+    assert lines[start + 1 : start + 6] == [f"{fold} 14 2 4" for fold in range(5)]
+    assert not [line for line in lines if line.startswith(("train", "dev", "test"))]
 
 
 def test_a_second_time_nothing_is_read_again(texts: str) -> None:
@@ -101,7 +116,8 @@ def test_the_storage_may_lie_elsewhere(texts: str, tmp_path: Path) -> None:
         (("meld", "--root", "/nowhere"), "corpora.meld = '/nowhere' (from --root): there is no such folder"),
         (("standin", "--root", "."), "the stand-in corpus is made by rule and lies nowhere"),
         (("meld", "--root", ".", "--modalities", "video"), "--modalities 'video': give audio,text or text"),
-        (("iemocap",), "'iemocap' is not one of"),
+        (("nonesuch",), "'nonesuch' is not one of"),
+        (("iemocap",), "iemocap has no root: give --root DIR, or set ORCH_CORPORA__IEMOCAP"),
     ],
 )
 def test_what_cannot_be_prepared(arguments: tuple[str, ...], told: str) -> None:

@@ -80,19 +80,22 @@ class Layout:
 def find_layout(root: Path, media: bool = True) -> Layout:
     """The five sessions below `root`; CorpusError names what is missing. Without `media`, their texts alone."""
     if not root.is_dir():
-        raise CorpusError(f"{root}: no such folder; IEMOCAP's root holds {_WANTED}")
+        raise CorpusError(f"{root}: no such folder; IEMOCAP's root holds the {_SESSIONS}")
     if _is_session(root):
-        raise CorpusError(f"{root}: one session alone; give the folder that holds {_WANTED}")
+        raise CorpusError(f"{root}: one session alone; give the folder that holds the {_SESSIONS}")
     folders: dict[str, list[Path]] = {number: [] for number in NUMBERS}
     for number, folder in _sessions(root, DEPTH):
         folders[number].append(folder)
     if not any(folders.values()):
         hint = "; its archive may have to be unpacked first" if _archives(root) else ""
-        raise CorpusError(f"{root}: not IEMOCAP: no {_WANTED} down to {DEPTH} folders below it{hint}")
+        raise CorpusError(
+            f"{root}: not IEMOCAP: no {_SESSIONS} with dialog and sentences down to {DEPTH} folders below it{hint}"
+        )
     found = {number: [_read(number, folder, media) for folder in folders[number]] for number in NUMBERS}
     absent = [said for number in NUMBERS for said in _absent(number, found[number], media)]
     if absent:
-        way = '; modalities ["text"] needs no wavs' if media else ""
+        wavs_alone = all(name.endswith(WAVS) for name in absent)
+        way = '; modalities ["text"] needs no wavs' if wavs_alone else ""
         raise CorpusError(f"{root}: IEMOCAP is not whole: no {', '.join(absent)}{way}")
     return Layout(tuple(_same([s for s in found[n] if not s.missing(media)]) for n in NUMBERS))
 
@@ -195,4 +198,4 @@ def _archives(root: Path) -> bool:
     return any(entry.name.endswith((".tar.gz", ".tgz", ".tar", ".zip")) for entry in _listing(root))
 
 
-_WANTED = "Session1, Session2, Session3, Session4 and Session5 (as IEMOCAP_full_release does)"
+_SESSIONS = "folders Session1 to Session5"
