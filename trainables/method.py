@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from trainables.batching import Batch
 from trainables.curriculum import difficulty, disagreement, hard_selection, pacing, soft_weights
 from trainables.losses.supervised import class_weights, cross_entropy, soft_targets
+from trainables.losses.weighting import homoscedastic
 from trainables.spec.method import Curriculum, Teaching
 from trainables.spec.run import RunSpec
 from trainables.students.base import Student, StudentOutput
@@ -150,7 +151,7 @@ class TeachingMethod(BaseMethod):
             terms |= self.terms(output, batch, progress)
         if self._balance is None:
             return terms
-        return {name: (-self._balance[name]).exp() * term + self._balance[name] for name, term in terms.items()}
+        return {name: homoscedastic({name: term}, self._balance[name][None]) for name, term in terms.items()}
 
     def sampling(self, progress: float) -> Sampling:
         return self._sampler.at(progress)

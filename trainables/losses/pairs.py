@@ -30,14 +30,24 @@ def mine(same: Tensor, different: Tensor) -> Tensor:
     return different.logsumexp(dim=0) - different.new_tensor(len(different)).log() - same.mean()
 
 
-def cpc(prediction: Tensor, target: Tensor, temperature: float = 1.0, weights: Tensor | None = None) -> Tensor:
+def cpc(
+    prediction: Tensor,
+    target: Tensor,
+    temperature: float = 1.0,
+    weights: Tensor | None = None,
+    negatives: Tensor | None = None,
+) -> Tensor:
     """Cross-entropy of picking a row's own target among the batch's by cosine, in nats, mean over the batch.
 
     prediction: [batch, width], the text's vector as foretold from the audio; target: [batch, width], the text's.
     CPC (van den Oord et al. 2018) as the authors' code has it, without a temperature (1). A batch of one gives 0.
-    `weights` [batch] multiply the terms of their samples and leave the divisor as it is.
+    `weights` [batch] multiply the terms of their samples and leave the divisor as it is. negatives: bool [batch,
+    batch], True where target j may be a negative of row i; None: all. A row without one gives 0.
     """
     similarity = F.normalize(prediction, dim=-1) @ F.normalize(target, dim=-1).T / temperature
+    if negatives is not None:
+        own = torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
+        similarity = similarity.masked_fill(~(negatives | own), -torch.inf)
     loss = -similarity.log_softmax(dim=1).diagonal()
     return loss.mean() if weights is None else (loss * weights).mean()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from trainables.spec.base import TeacherName
 from trainables.spec.needs import Needs
 from trainables.spec.run import RunSpec
@@ -22,28 +24,36 @@ def teachers_needed(run: RunSpec) -> tuple[TeacherName, ...]:
 
 
 def unmet(run: RunSpec) -> str:
-    """The first need that the run's corpus or teachers cannot meet, with the way out; empty where all is met."""
+    """The first need that the run's corpus, teachers or student cannot meet, with the way out; empty: none."""
+    return next(_faults(run), "")
+
+
+def _faults(run: RunSpec) -> Iterator[str]:
     needs, corpus = needs_of(run), run.corpus
     asks = f"student {run.student.type} with method {run.method.type}"
     if needs.votes and not corpus.rated:
-        return (
+        yield (
             f"{asks} reads what each rater said, and corpus {corpus.type} keeps no votes; set "
             "training.targets: hard and another method.curriculum.type, or take a corpus that has them"
         )
     if needs.segments and not corpus.aligned:
-        return (
+        yield (
             f"{asks} reads {', '.join(needs.segments)} segments, and corpus {corpus.type} comes without "
             "alignments; set corpus.alignment.type to textgrid, ctc or proportional, or student.levels: [frame]"
         )
     if needs.segments and "audio" not in corpus.modalities:
-        return f"{asks} reads segments of speech, and the corpus is read without audio; add it to corpus.modalities"
+        yield f"{asks} reads segments of speech, and the corpus is read without audio; add it to corpus.modalities"
+    if needs.attention and not run.student.attends:
+        yield (
+            f"{asks} compares maps of self-attention, and this student makes none; leave attention out (a weight "
+            "of 0, a term that is not enabled), or take student.type: audio_text_transformer"
+        )
     own = [name for name in ("pooled", "attention", "frames") if getattr(needs, name)]
     for modality in run.student.modalities if own else ():
         if getattr(run.teachers, modality) is None:
-            return (
+            yield (
                 f"{asks} needs the {modality} teacher's {' and '.join(own)} output; set teachers.{modality}, "
                 "or leave out what reads it (a weight of 0, a term that is not enabled)"
             )
     if needs.both and len(run.student.modalities) < 2:
-        return f"{asks} pairs audio with text, and the student reads {run.student.modalities[0]} alone; read both"
-    return ""
+        yield f"{asks} pairs audio with text, and the student reads {run.student.modalities[0]} alone; read both"

@@ -15,7 +15,12 @@ from pydantic import Field, model_validator
 from trainables.spec.base import Count, Fraction, Modality, Positive, Spec
 from trainables.spec.needs import Needs
 from trainables.spec.schedule import Schedule, ScheduleField, TemperatureField, is_used
-from trainables.spec.terms import Terms
+from trainables.spec.terms import Regulariser, Terms
+
+_NO_BOTTOM = (
+    "weighting: homoscedastic lets a term below 0 weigh ever more, and {} mine is one; take bce, info_nce, or "
+    "weighting: fixed"
+)
 
 
 class Curriculum(Spec):
@@ -66,6 +71,13 @@ class Teaching(AnyMethod):
     weighting: Literal["fixed", "homoscedastic"] = "fixed"
     """`homoscedastic`: every term is weighed by a learned variance besides (Kendall et al., CVPR 2018)."""
     curriculum: Curriculum = Curriculum()
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Teaching:
+        pairs = self.terms.pairs
+        if self.weighting == "homoscedastic" and pairs.enabled and pairs.estimator == "mine":
+            raise ValueError(_NO_BOTTOM.format("terms.pairs.estimator"))
+        return self
 
     def needs(self, modalities: Sequence[Modality]) -> Needs:
         return self.terms.needs | self.curriculum.needs
@@ -145,13 +157,34 @@ class MetaKnowledge(Teaching):
 
 
 class ContrastiveRegularisation(Teaching):
-    """S5 (Qian & Han 2022): (1 - alpha) CE + alpha times the regulariser over pairs across audio and text."""
+    """S5 (Qian & Han 2022): (1 - alpha) CE + alpha times the regulariser over pairs across audio and text.
+
+    `three` trains as the authors do: each modality with a classifier of its own, then both together by the
+    labels alone, then the regularised loss with a fresh classifier; `joint` has that last stage alone.
+    """
 
     type: Literal["contrastive_regularisation"] = "contrastive_regularisation"
-    alpha: Fraction = 0.3
+    alpha: ScheduleField = Schedule(start=0.3)
+    regulariser: Regulariser = Regulariser()
+    stages: Literal["joint", "three"] = "joint"
+    before: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Fraction of the epochs that the first two stages share equally (three only)."""
+
+    @model_validator(mode="after")
+    def _weights(self) -> ContrastiveRegularisation:
+        if max(self.alpha.start, self.alpha.end or 0.0) > 1:
+            raise ValueError("alpha above 1 would weigh the labels below 0; keep it within [0, 1]")
+        if self.terms.pairs.enabled:
+            raise ValueError("terms.pairs is this method's own regulariser; set alpha, and leave the term disabled")
+        if self.weighting == "homoscedastic" and self.regulariser.estimator == "mine":
+            raise ValueError(_NO_BOTTOM.format("regulariser.estimator"))
+        return self
 
     def needs(self, modalities: Sequence[Modality]) -> Needs:
-        return Needs(both=True) | super().needs(modalities)
+        return Needs(both=is_used(self.alpha)) | super().needs(modalities)
+
+    def silent_epochs(self, epochs: int) -> int:
+        return math.ceil(self.before * (epochs - 1)) if self.stages == "three" else 0
 
 
 MethodSpec = Annotated[

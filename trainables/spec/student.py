@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from trainables.spec.base import Count, Modality, Probability, Spec
-from trainables.spec.needs import GRANULARITIES, Needs
-
-SpeechLevel = Literal["frame", "phone", "syllable", "word"]
+from trainables.spec.multi_level import Late, MultiLevelShape
+from trainables.spec.needs import Needs
 
 
 class AnyStudent(Spec):
     """What every student says of itself."""
+
+    attends: ClassVar[bool] = False
+    """Whether it makes maps of self-attention over time, which a teacher's can be compared with."""
 
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("audio", "text")
 
@@ -44,6 +46,8 @@ class AudioTextTransformer(AnyStudent):
 
     With one modality the cross-attention blocks fall away and the rest stays the same.
     """
+
+    attends: ClassVar[bool] = True
 
     type: Literal["audio_text_transformer"] = "audio_text_transformer"
     width: Count = 64
@@ -96,34 +100,20 @@ class InvertedTransformer(AnyStudent):
         return self
 
 
-class MultiLevelFusion(AnyStudent):
-    """S2: wav2vec 2.0 and BERT embeddings, co-attention for each granularity, late fusion (section 2.2)."""
+class MultiLevelFusion(MultiLevelShape, AnyStudent):
+    """S2: wav2vec 2.0 and BERT embeddings, co-attention for each granularity, late fusion (section 2.2).
+
+    It reads the teachers' sequences, so that its size and latency are those of what comes after the two encoders.
+    With audio alone each level classifies its pooled embeddings; with text alone the text's classifier is all.
+    """
 
     type: Literal["multi_level_fusion"] = "multi_level_fusion"
-    levels: Annotated[tuple[SpeechLevel, ...], Field(min_length=1)] = ("frame", "phone", "syllable", "word")
-    """The granularities of speech, each with its own co-attention with the text."""
-    width: Count = 128
-    layers: Count = 1
-    heads: Count = 4
-    feedforward_ratio: Count = 2
-    dropout: Probability = 0.2
-    pooling: Literal["mean", "attention"] = "mean"
-    unimodal: bool = True
-    """Whether the two unimodal classifiers take part in the late fusion."""
-    late: Literal["mean", "weights", "logits", "product", "stacking"] = "weights"
+    late: Late = "weights"
     """How the members are fused; all but `mean` are fitted on dev."""
-
-    @model_validator(mode="after")
-    def _shape(self) -> MultiLevelFusion:
-        _divisible(self.width, self.heads)
-        if len(set(self.levels)) != len(self.levels):
-            raise ValueError(f"levels {list(self.levels)}: name each of frame, phone, syllable, word at most once")
-        return self
 
     @property
     def needs(self) -> Needs:
-        heard = self.levels if "audio" in self.modalities else ()
-        return Needs(frames=True, segments=tuple(g for g in GRANULARITIES if g in heard))
+        return Needs(frames=True, segments=self.segments if "audio" in self.modalities else ())
 
     @property
     def reads_features(self) -> bool:

@@ -81,7 +81,7 @@ class CRD(Term):
     needs: ClassVar[Needs] = Needs(best_pooled=True)
 
     projection: Count = 128
-    negatives: Annotated[int, Field(ge=1, le=16384)] = 256
+    negatives: Annotated[int, Field(ge=1, le=1024)] = 256
     temperature: Positive = 0.07
     momentum: Probability = 0.5
 
@@ -102,15 +102,21 @@ class InfoNCE(Term):
     temperature: Positive = 0.1
 
 
-class Pairs(Term):
-    """S5's regulariser: a discriminator of same- and different-emotion pairs across audio and text (section 5)."""
-
-    needs: ClassVar[Needs] = Needs(both=True)
+class Regulariser(Spec):
+    """S5's regulariser over pairs of audio and text of the same and of different emotions (section 5)."""
 
     estimator: Literal["bce", "mine", "info_nce"] = "bce"
+    """`bce`: a discriminator of the two kinds (the paper's); `mine`: Donsker and Varadhan's bound; `info_nce`: the
+    text foretold from the audio, among the batch's texts."""
     negatives: Literal["label", "shuffle"] = "label"
     """`label`: pairs of different emotions; `shuffle`: whatever another order of the batch brings (ablation)."""
     hidden: Count = 256
+
+
+class Pairs(Term, Regulariser):
+    """S5's regulariser beside any method; with one modality there is nothing to pair, and it falls away."""
+
+    needs: ClassVar[Needs] = Needs(both=True)
 
 
 class Terms(Spec):

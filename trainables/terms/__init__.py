@@ -11,11 +11,24 @@ from trainables.batching import Batch
 from trainables.schedules import value
 from trainables.spec.terms import Terms
 from trainables.students.base import StudentOutput
+from trainables.terms.bank import CRDLoss
 from trainables.terms.base import Setting, TermLoss
-from trainables.terms.logits import KDLoss
+from trainables.terms.embedding import InfoNCELoss, RKDLoss, SupConLoss
+from trainables.terms.logits import DISTLoss, DKDLoss, KDLoss
+from trainables.terms.pairs import PairsLoss
+from trainables.terms.streams import AttentionLoss, HintLoss
 
 TERMS: dict[str, Callable[[Any, Setting], TermLoss]] = {
     "kd": KDLoss,
+    "dkd": DKDLoss,
+    "dist": DISTLoss,
+    "hint": HintLoss,
+    "attention": AttentionLoss,
+    "rkd": RKDLoss,
+    "crd": CRDLoss,
+    "supcon": SupConLoss,
+    "info_nce": InfoNCELoss,
+    "pairs": PairsLoss,
 }
 
 
