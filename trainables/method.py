@@ -159,7 +159,7 @@ class TeachingMethod(BaseMethod):
     def values(self, progress: float) -> dict[str, float]:
         found = self.terms.values(progress)
         if self._balance is not None:
-            found |= {f"log_variance/{name}": float(s) for name, s in self._balance.items()}
+            found |= {f"log_variance/{name}": float(s.detach()) for name, s in self._balance.items()}
         return found
 
 

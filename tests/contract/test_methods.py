@@ -33,6 +33,11 @@ SETTINGS: list[dict[str, Any]] = [
     {"type": "distil", "terms": {"kd": {"enabled": True}}},
     {"type": "distil", "terms": {"kd": {"enabled": True}}, "weighting": "homoscedastic"},
     {"type": "distil", "curriculum": {"type": "rater_disagreement"}},
+    {"type": "contrastive_regularisation"},
+    {"type": "contrastive_regularisation", "alpha": {"shape": "linear", "start": 0.5, "end": 0}},
+    {"type": "contrastive_regularisation", "stages": "three", "regulariser": {"estimator": "mine"}},
+    {"type": "contrastive_regularisation", "regulariser": {"estimator": "info_nce", "negatives": "shuffle"}},
+    {"type": "contrastive_regularisation", "weighting": "homoscedastic", "stages": "three"},
 ]
 EVERY = pytest.mark.parametrize("modalities", MODALITIES, ids="+".join)
 ALL = pytest.mark.parametrize("method", SETTINGS, ids=lambda m: "-".join(f"{v}" for v in m.values())[:40])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from trainables.method import BaseMethod, Setting
 from trainables.methods.cmd import CMDMethod
+from trainables.methods.contrastive_regularisation import ContrastiveRegularisationMethod
 from trainables.methods.distil import DistilMethod
 from trainables.methods.supervised import SupervisedMethod
 
@@ -13,4 +14,5 @@ METHODS: dict[str, Callable[[Setting], BaseMethod]] = {
     "supervised": SupervisedMethod,
     "cmd": CMDMethod,
     "distil": DistilMethod,
+    "contrastive_regularisation": ContrastiveRegularisationMethod,
 }

@@ -10,12 +10,16 @@ import torch
 from trainables.spec.student import StudentSpec
 from trainables.students.audio_text import AudioTextStudent
 from trainables.students.base import Sizes, Student, StudentOutput, Widths
+from trainables.students.cnn_lstm import CnnLstmStudent
+from trainables.students.multi_level import MultiLevelStudent
 from trainables.transfer_set import TransferSet
 
 __all__ = ["STUDENTS", "Sizes", "Student", "StudentOutput", "Widths", "build_student", "make_student"]
 
 STUDENTS: dict[str, Callable[[Any, Sizes], Student]] = {
     "audio_text_transformer": AudioTextStudent,
+    "multi_level_fusion": MultiLevelStudent,
+    "cnn_lstm": CnnLstmStudent,
 }
 
 

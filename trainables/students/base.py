@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from trainables.batching import Batch
@@ -80,8 +82,21 @@ class Student(nn.Module):
     def take_over(self, data: TransferSet) -> None:
         """Start from what the transfer set holds of the teachers, where the spec says so."""
 
+    def renew_classifier(self, seed: int) -> None:
+        """Draw the weights of `classifier` anew from `seed`; a student that has none of that name keeps all."""
+        classifier = getattr(self, "classifier", None)
+        if not isinstance(classifier, nn.Module):
+            return
+        fresh = copy.deepcopy(classifier).cpu()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for module in fresh.modules():
+                if isinstance(module, nn.Linear):
+                    module.reset_parameters()
+        classifier.load_state_dict(fresh.state_dict())
+
     def fit_fusion(self, members: Tensor, labels: Tensor) -> Tensor:
-        """Fit on dev what joins the members [N, M, C]; returns dev logits [N, C], each half by the other half's fit.
+        """Fit on dev what joins the members [N, M, C]; returns dev logits [N, C], each half by the other's fit.
 
         Called only where the output has members. Every later `forward` uses what was fitted on all of dev.
         """

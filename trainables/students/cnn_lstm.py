@@ -1,0 +1,132 @@
+"""S5's network (Qian & Han 2022; methods reference, section 5): a CNN over the log-mel image, an LSTM over the
+words that is attended to from its last state, and a linear classifier of both.
+
+Differs from the authors': the image is log-mel, brought to its width by averaging (theirs a spectrogram of 128 x
+128), the word vectors are learned or the text teacher's (theirs GloVe), and `bidirectional` does what it says. The
+dropout is the modality's where there is one, the joint one where there are two.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from trainables.batching import Batch
+from trainables.encoders import Dropout, principal_components
+from trainables.fusion import key_mask
+from trainables.spec.base import Modality
+from trainables.spec.student import CnnLstm
+from trainables.students.base import Sizes, Student, StudentOutput, Widths, token_table
+from trainables.transfer_set import TransferSet
+
+
+class ImageEncoder(nn.Module):
+    """Blocks of 3 x 3 convolution, ReLU and max-pool by 2; an odd side keeps its last row or column."""
+
+    def __init__(self, frames: int, mel_bands: int, filters: int, blocks: int) -> None:
+        super().__init__()
+        self.frames = frames
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(filters if i else 1, filters, kernel_size=3, padding=1) for i in range(blocks)
+        )
+        self.width = filters * _halved(frames, blocks) * _halved(mel_bands, blocks)
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """frames [B, T, mel], mask [B, T] -> [B, width]"""
+        x = resampled(frames, mask, self.frames)[:, None]
+        for convolution in self.convolutions:
+            x = F.max_pool2d(convolution(x).relu(), 2, ceil_mode=True)
+        return x.flatten(1)
+
+
+class WordEncoder(nn.Module):
+    """A table, one LSTM layer, and the sum of its states weighted by their dot product with the last one."""
+
+    def __init__(self, vocabulary: int, spec: CnnLstm) -> None:
+        super().__init__()
+        self.table = nn.Embedding(vocabulary, spec.token_width)
+        nn.init.normal_(self.table.weight, std=spec.token_width**-0.5)
+        self.word_dropout = spec.word_dropout
+        self.lstm = nn.LSTM(spec.token_width, spec.lstm_width, batch_first=True, bidirectional=spec.bidirectional)
+        self.width = spec.lstm_width * (1 + spec.bidirectional)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """tokens int64 [B, L], mask [B, L] -> [B, width]"""
+        x = self.table(tokens)
+        if self.training and self.word_dropout:
+            x = x * (torch.rand(tokens.shape, device=x.device) >= self.word_dropout)[..., None]
+        lengths = mask.sum(dim=1).clamp(min=1).cpu()
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        states, (ends, _) = self.lstm(packed)
+        padded, _ = pad_packed_sequence(states, batch_first=True, total_length=tokens.shape[1])
+        last = ends.transpose(0, 1).flatten(1)
+        scores = torch.bmm(padded, last[:, :, None])[:, :, 0]
+        weights = scores.masked_fill(~key_mask(mask)[:, 0, 0], -torch.inf).softmax(dim=1)
+        return torch.bmm(weights[:, None, :], padded)[:, 0]
+
+
+class CnnLstmStudent(Student):
+    spec: CnnLstm
+
+    def __init__(self, spec: CnnLstm, sizes: Sizes) -> None:
+        super().__init__(spec)
+        widths: dict[Modality, int] = {}
+        if "audio" in self.modalities:
+            self.audio = ImageEncoder(spec.frames, sizes.mel_bands, spec.filters, spec.blocks)
+            widths["audio"] = self.audio.width
+        if "text" in self.modalities:
+            self.text = WordEncoder(sizes.vocabulary, spec)
+            widths["text"] = self.text.width
+        self._widths = Widths(sum(widths.values()), widths)
+        alone = {"audio": spec.audio_dropout, "text": spec.text_dropout}
+        self.dropout = Dropout(spec.dropout if len(widths) > 1 else alone[self.modalities[0]])
+        self.classifier = nn.Linear(self._widths.embedding, sizes.classes)
+
+    @property
+    def widths(self) -> Widths:
+        return self._widths
+
+    def forward(self, batch: Batch, attention: int = 0) -> StudentOutput:
+        """It has no self-attention, and so no map of it."""
+        pooled: dict[Modality, Tensor] = {}
+        if "audio" in self.modalities:
+            assert batch.frames is not None and batch.frame_mask is not None
+            pooled["audio"] = self.audio(batch.frames, batch.frame_mask).float()
+        if "text" in self.modalities:
+            assert batch.tokens is not None and batch.token_mask is not None
+            pooled["text"] = self.text(batch.tokens, batch.token_mask).float()
+        embedding = torch.cat(list(pooled.values()), dim=1)
+        return StudentOutput(self.classifier(self.dropout(embedding)).float(), embedding, pooled)
+
+    def take_over(self, data: TransferSet) -> None:
+        if self.spec.token_init != "teacher" or "text" not in self.modalities:
+            return
+        with torch.no_grad():
+            self.text.table.weight.copy_(principal_components(token_table(data), self.spec.token_width))
+        self.text.table.weight.requires_grad_(self.spec.token_training == "trained")
+
+
+def resampled(frames: Tensor, mask: Tensor, steps: int) -> Tensor:
+    """Adaptive average pooling of each row's valid frames: [B, T, mel], [B, T] -> [B, steps, mel].
+
+    Valid frames come first. Step s of n frames is the mean of frames floor(s n / steps) .. ceil((s + 1) n / steps),
+    as torch's; with fewer frames than steps they repeat. A row without a valid frame gives zeros.
+    """
+    length = mask.sum(dim=1, keepdim=True)
+    step = torch.arange(steps, device=mask.device)
+    start, end = step * length // steps, ((step + 1) * length + steps - 1) // steps
+    # Differences of running sums: a mask product would cost steps x T a band.
+    sums = F.pad((frames * mask[..., None]).cumsum(dim=1), (0, 0, 1, 0))
+
+    def upto(place: Tensor) -> Tensor:
+        return sums.gather(1, place[..., None].expand(-1, -1, frames.shape[2]))
+
+    return (upto(end) - upto(start)) / (end - start).clamp(min=1)[..., None]
+
+
+def _halved(side: int, times: int) -> int:
+    for _ in range(times):
+        side = -(-side // 2)
+    return side
