@@ -35,7 +35,8 @@ def sweep(
     storage = Storage(settings.storage)
     settings.cache_folder()  # before hours of work, not when the first trial wants it
     root = settings.corpus_root(spec.run.corpus.type) if not stand_in else None
-    plan = make_plan(spec, stand_in=stand_in, corpus_root=root)
+    alignments = settings.alignment_folder(spec.run.corpus.type, spec.run.corpus.alignment.type)
+    plan = make_plan(spec, stand_in=stand_in, corpus_root=root, alignments=alignments)
     folder = generation(storage, spec.name, plan.sweep, fresh=fresh)
     wanted = trials or spec.search.trials
     with ExitStack() as resources:

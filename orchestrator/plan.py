@@ -30,12 +30,14 @@ class Plan:
         return self.spec.run
 
 
-def make_plan(spec: ExperimentSpec, *, stand_in: bool, corpus_root: Path | None) -> Plan:
+def make_plan(
+    spec: ExperimentSpec, *, stand_in: bool, corpus_root: Path | None, alignments: Path | None = None
+) -> Plan:
     """The plan of an experiment; reads the corpus's listing and local checkpoints, and nothing else."""
     from trainables.prepare import corpus_fingerprint
     from trainables.teachers.identity import teacher_fingerprints, transfer_fingerprint
 
-    corpus = corpus_fingerprint(spec.run.corpus, corpus_root)
+    corpus = corpus_fingerprint(spec.run.corpus, corpus_root, alignments)
     teachers = teacher_fingerprints(spec.run, corpus)
     needs = harvest_needs(spec)
     transfer_set = transfer_fingerprint(spec.run, {str(name): fp for name, fp in teachers.items()}, needs)

@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     """Local folder of what can be fetched again, such as memory-mapped transfer sets."""
     corpora: dict[Literal["meld", "iemocap", "emodb", "ravdess", "manifest"], NonEmpty] = {}
     """The folder of each corpus, by its type (of `manifest`: the manifest itself, or the folder that it is in)."""
+    alignments: dict[Literal["meld", "iemocap", "emodb", "ravdess", "manifest", "standin"], NonEmpty] = {}
+    """The folder of TextGrids of each corpus, by its type; read where a corpus's alignment is `textgrid`."""
     concurrency: Annotated[int, Field(ge=1)] | None = None
     """Largest number of trials at once; by default what the cluster has room for."""
     scale: Literal["laptop", "full"] | None = None
@@ -102,6 +104,22 @@ class Settings(BaseSettings):
         if not os.access(root, os.R_OK | os.X_OK):
             raise SettingsError(f"{told}: the folder cannot be read; mend its permissions")
         return root
+
+    def alignment_folder(self, corpus: str, alignment: str) -> Path | None:
+        """The folder of a corpus's TextGrids; None where `alignment`, a type of AlignmentSpec, reads none."""
+        if alignment != "textgrid":
+            return None
+        given = {str(name): folder for name, folder in self.alignments.items()}.get(corpus)
+        if given is None:
+            raise SettingsError(
+                f"alignment textgrid of {corpus}: no folder of TextGrids is given; set "
+                f"ORCH_ALIGNMENTS__{corpus.upper()}, or alignments.{corpus} in {FILE}"
+            )
+        folder = Path(given).expanduser().absolute()
+        if not folder.is_dir():
+            told = f"alignments.{corpus} = {given!r} (from {self.origin(f'alignments.{corpus}')})"
+            raise SettingsError(f"{told}: there is no such folder; give the one that the aligner wrote")
+        return folder
 
     def stand_in_for(self, corpus: str) -> bool:
         """Whether the stand-in takes the place of this corpus, because no root of it is configured."""
@@ -169,7 +187,8 @@ def default_scale(settings: Settings) -> tuple[Literal["laptop", "full"], str]:
 
 
 def _flag(path: str) -> str:
-    return "--root" if path.startswith("corpora.") else f"--{path.replace('_', '-')}"
+    section = path.partition(".")[0]
+    return {"corpora": "--root", "alignments": "--alignment"}.get(section, f"--{path.replace('_', '-')}")
 
 
 def _file_origins() -> dict[str, str]:
@@ -191,7 +210,7 @@ def _file_origins() -> dict[str, str]:
 
 def _environment_origins() -> dict[str, str]:
     for variable, value in os.environ.items():
-        if variable.upper().startswith("ORCH_CORPORA__") and not value:
+        if variable.upper().startswith(("ORCH_CORPORA__", "ORCH_ALIGNMENTS__")) and not value:
             raise SettingsError(f"{variable} is set but empty; give the corpus's folder, or unset it")
     names = {variable.upper(): variable for variable in os.environ}
     origins: dict[str, str] = {}
@@ -216,6 +235,8 @@ def _first_fault(error: ValidationError, origins: Mapping[str, str]) -> str:
     name = ".".join(parts).lower()
     if parts[0] == "corpora" and "[key]" in fault["loc"]:
         message = f"there is no corpus {parts[1]!r} with a root; corpora are {', '.join(CORPORA)}"
+    elif parts[0] == "alignments" and "[key]" in fault["loc"]:
+        message = f"there is no corpus {parts[1]!r}; corpora are {', '.join((*CORPORA, 'standin'))}"
     else:
         message = f"{fault['msg']} (given: {fault['input']!r})"
     return f"{name}: {message}; it comes from {origins.get(name, 'a flag')}"

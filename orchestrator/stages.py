@@ -54,11 +54,12 @@ class Stages:
         from trainables.corpus import prefix
         from trainables.prepare import prepare
 
-        root = self.settings.corpus_root(self.plan.run.corpus.type)
+        spec = self.plan.run.corpus
+        root = self.settings.corpus_root(spec.type)
+        alignments = self.settings.alignment_folder(spec.type, spec.alignment.type)
 
         def work() -> str:
-            record = prepare(self.storage, self.plan.run.corpus, root, cores(), self._progress("prepare"))
-            return _rows(record)
+            return _rows(prepare(self.storage, spec, root, cores(), self._progress("prepare"), alignments))
 
         self._run("prepare", self._has(prefix(self.plan.corpus)), f"corpus {self.plan.corpus}", work)
         return self._record(prefix(self.plan.corpus))

@@ -14,6 +14,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from trainables.errors import CorpusError
@@ -33,6 +34,7 @@ AlignmentSource = Literal["corpus", "synthesiser", "textgrid", "ctc", "proportio
 """Where words, phones and syllables come from; what is measured with `proportional` compares with nothing."""
 USABLE_AUDIO = frozenset({"ok", "too_short", "too_long", "zero_interval", "duplicate"})
 """Statuses whose `audio` is there (padded or cropped where need be)."""
+_REPEATED = ["split", "dialogue", "speaker", "label", "status", "reason"]
 
 
 def schema() -> pa.Schema:
@@ -103,6 +105,13 @@ def iter_tables(storage: Storage, fingerprint: str, columns: Sequence[str] | Non
     for key in shards(storage, fingerprint):
         with storage.open(key) as handle:
             yield pq.read_table(handle, columns=list(columns) if columns is not None else None)
+
+
+def write_shard(table: pa.Table, path: Path) -> None:
+    """One shard; the same rows give the same bytes."""
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, path, compression="zstd", use_dictionary=_REPEATED)
 
 
 def with_fold(table: pa.Table, fold: int | None) -> pa.Table:

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from trainables.alignment import sources
+from trainables.alignment.step import align_shards, uids_of
 from trainables.artifacts import Record, fingerprint, publish, read_record
 from trainables.corpus import SCHEMA_VERSION, SPLITS, check_rows, prefix
 from trainables.errors import CorpusError
@@ -51,6 +53,10 @@ class PrepareSummary:
     """Raw rows that are left out, by their own label."""
     folds: tuple[dict[str, int], ...] = ()
     """Rows per split in each fold; empty with one official split."""
+    aligned: dict[str, int] = field(default_factory=dict)
+    """Rows by the source of their words, phones and syllables; `none` for those without."""
+    comparable: bool = True
+    """Whether what is measured with those segments compares with other people's."""
 
     @property
     def complete(self) -> bool:
@@ -58,19 +64,30 @@ class PrepareSummary:
         return not self.problems and all(c.expected in (None, c.rows) for c in self.counts)
 
 
-def corpus_fingerprint(spec: CorpusSpec, root: Path | None) -> str:
-    """Of the spec and of what lies at `root`, wherever that is; loads no heavy package.
+def corpus_fingerprint(spec: CorpusSpec, root: Path | None, alignments: Path | None = None) -> str:
+    """Of the spec, of what lies at `root` and of the TextGrids or the model that align it, wherever they are.
 
-    Raises CorpusError where `root` is not the corpus that the spec names.
+    Loads no heavy package. Raises CorpusError where `root` is not the corpus that the spec names.
     """
     source = IMPORTERS[spec.type].source_digest(spec, root)
-    return fingerprint("corpus", SCHEMA_VERSION, spec, {"source": source})
+    content = spec.model_dump(mode="json") | {"alignment": sources.identity(spec.alignment, alignments)}
+    return fingerprint("corpus", SCHEMA_VERSION, content, {"source": source})
 
 
-def prepare(storage: Storage, spec: CorpusSpec, root: Path | None, workers: int, progress: Progress) -> Record:
-    """The record of the prepared corpus; made first unless it is there. `workers` does not bear on its bytes."""
+def prepare(
+    storage: Storage,
+    spec: CorpusSpec,
+    root: Path | None,
+    workers: int,
+    progress: Progress,
+    alignments: Path | None = None,
+) -> Record:
+    """The record of the prepared corpus; made first unless it is there. `workers` does not bear on its bytes.
+
+    `alignments` is the folder of TextGrids, read where the spec's alignment is `textgrid`.
+    """
     started = time.monotonic()
-    identity = corpus_fingerprint(spec, root)
+    identity = corpus_fingerprint(spec, root, alignments)
     found = read_record(storage, prefix(identity))
     if found:
         return found
@@ -78,8 +95,10 @@ def prepare(storage: Storage, spec: CorpusSpec, root: Path | None, workers: int,
         found = read_record(storage, prefix(identity))
         if found:  # made while this process waited for its turn
             return found
-        prepared = IMPORTERS[spec.type].prepare(spec, root, folder, workers, progress)
+        imported, aligned = halves(progress) if spec.alignment.type != "corpus" else (progress, ignored)
+        prepared = IMPORTERS[spec.type].prepare(spec, root, folder, workers, imported)
         info = _info(spec, prepared)
+        _align(folder, spec, info, alignments, aligned)
         info["folds"] = _check(folder, prepared, info)
         record = Record(
             kind="corpus",
@@ -111,7 +130,25 @@ def problem_table(record: Record) -> PrepareSummary:
         stand_in=record.info["stand_in"],
         excluded=record.info["excluded"],
         folds=tuple(record.info["folds"]),
+        aligned=record.info["alignment"]["source"],
+        comparable=record.info["alignment"]["comparable"],
     )
+
+
+def halves(progress: Progress) -> tuple[Progress, Progress]:
+    """Reports of two passes over the same rows as those of one."""
+
+    def first(done: int, total: int) -> None:
+        progress(done // 2, total)
+
+    def second(done: int, total: int) -> None:
+        progress((total + done) // 2, total)
+
+    return first, second
+
+
+def ignored(done: int, total: int) -> None:
+    """Of a pass that takes no time."""
 
 
 @contextmanager
@@ -159,6 +196,23 @@ def _check(folder: Path, prepared: Prepared, info: dict[str, Any]) -> list[dict[
         raise CorpusError(f"the importer says {prepared.rows} rows and wrote {dict(written)}")
     counts = [Counter(splits) for splits in zip(*(row["folds"] or () for row in rows), strict=True)]
     return [{split: count[split] for split in SPLITS} for count in counts]
+
+
+def _align(
+    folder: Path, spec: CorpusSpec, info: dict[str, Any], alignments: Path | None, progress: Progress
+) -> None:
+    """Align the rows in place; how many by what, and what there is to say of a row, goes into the info."""
+    shards = sorted(folder.glob("utterances-*.parquet"))
+    language = spec.spoken_language
+    source = sources.make_source(spec.alignment, alignments, uids_of(shards), language)
+    found = align_shards(shards, source, language, progress)
+    info["alignment"] = {"source": dict(sorted(found.sources.items())), "comparable": found.comparable}
+    known = {said["uid"]: said for said in (*info["remarks"], *info["problems"])}
+    for uid, remark in found.remarks.items():
+        if uid in known:
+            known[uid]["reason"] += f"; {remark}"
+        else:
+            info["remarks"].append(vars(Problem(uid, "ok", remark)))
 
 
 def _publish(storage: Storage, folder: Path, record: Record) -> Record:

@@ -7,6 +7,13 @@ from typing import NamedTuple
 
 from trainables.corpus import AlignmentSource
 
+SILENCES = frozenset(("", "#", "<eps>", "<s>", "</s>", "<sil>", "pau", "sil", "sp", "spn"))
+"""What aligners write, in whatever case, where nobody speaks a phone."""
+
+
+def is_silence(label: str) -> bool:
+    return label.strip().casefold() in SILENCES
+
 
 class Segment(NamedTuple):
     """A word, a syllable or a phone and when it sounds, in seconds from the clip's start."""

@@ -102,6 +102,7 @@ def _row(
         "audio": clip.audio,
         "words": within(alignment.words) if alignment else None,
         "phones": within(alignment.phones) if alignment else None,
+        "aligned": alignment.source if alignment and alignment.words else None,
         "status": status,
         "reason": "; ".join(reason for _, reason in findings if reason),
     }

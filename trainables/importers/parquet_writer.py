@@ -6,12 +6,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from trainables.corpus import schema
+from trainables.corpus import schema, write_shard
 
 SHARD_ROWS = 1024
 SHARD_BYTES = 32 * 2**20
 """Audio bytes after which a shard is closed; Arrow holds them twice more while writing."""
-_REPEATED = ["split", "dialogue", "speaker", "label", "status", "reason"]
 
 
 class ShardWriter:
@@ -40,9 +39,8 @@ class ShardWriter:
 
     def _flush(self) -> None:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         table = pa.Table.from_pylist(self._rows, schema=schema())
         path = self._folder / f"utterances-{self._shards:05d}.parquet"
-        pq.write_table(table, path, compression="zstd", use_dictionary=_REPEATED)
+        write_shard(table, path)
         self._rows, self._bytes, self._shards = [], 0, self._shards + 1

@@ -67,6 +67,11 @@ class AnyCorpus(Spec):
         return 0
 
     @property
+    def spoken_language(self) -> str:
+        """As `en` or `en-GB`: how its words are parted into syllables where phones are not known."""
+        return "en"
+
+    @property
     def rated(self) -> bool:
         """Whether its rows have the raters' votes."""
         return self.has_votes
@@ -127,6 +132,10 @@ class EmoDBSpec(AnyCorpus):
     """Ten fixed German sentences: the text says nothing of the emotion."""
 
     @property
+    def spoken_language(self) -> str:
+        return "de"
+
+    @property
     def fold_count(self) -> int:
         return 10
 
@@ -167,6 +176,10 @@ class ManifestSpec(AnyCorpus):
     @property
     def fold_count(self) -> int:
         return self.folds
+
+    @property
+    def spoken_language(self) -> str:
+        return self.language
 
     @property
     def rated(self) -> bool:
