@@ -115,7 +115,7 @@ def prepare(
 def problem_table(record: Record) -> PrepareSummary:
     """The record of a corpus as what a user is shown of it."""
     problems = _problems(record.info["problems"])
-    faulty = Counter(_split(problem.uid) for problem in problems)
+    faulty = Counter(problem.split or _split(problem.uid) for problem in problems)
     expected = record.info["expected"]
     folded = "all" in record.rows
     splits = ("all",) if folded else SPLITS

@@ -96,6 +96,41 @@ def test_no_more_is_decoded_than_the_crop_needs(tmp_path: Path) -> None:
     assert stream.raw_seconds == pytest.approx(10, abs=0.1)
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "wav", "flac"])
+@pytest.mark.parametrize(("start", "end"), [(0.0, 1.5), (3.21, 4.71), (7.0, None)])
+def test_a_part_is_what_the_whole_has_there(tmp_path: Path, suffix: str, start: float, end: float | None) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 8 * RATE)
+    smooth = np.convolve(noise, np.hanning(32) / 16, "same").astype(np.float32)
+    codec = {"wav": "pcm_s16le", "flac": "flac"}.get(suffix, "aac")
+    path = write_clip(tmp_path / f"a.{suffix}", smooth[None], codec=codec)
+    whole, clip = samples(read(path)), read_clip(path, 0.4, 15.0, start, end)
+    part = samples(clip)
+    assert clip.status == "ok"
+    assert clip.raw_seconds == pytest.approx((end or 8.0) - start, abs=0.03)
+    first = round(start * 16_000)
+    expected = whole[first : first + len(part)]
+    assert np.corrcoef(part[200:-200], expected[200:-200])[0, 1] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "status", "raw_seconds"),
+    [
+        (1.0, 3.5, "too_long", 2.5),
+        (2.5, 9.0, "ok", 1.5),
+        (3.95, 9.0, "too_short", 0.05),
+        (4.5, None, "no_audio", 0.0),
+    ],
+)
+def test_a_part_is_cropped_padded_or_beyond_the_end(
+    tmp_path: Path, start: float, end: float | None, status: str, raw_seconds: float
+) -> None:
+    path = write_clip(tmp_path / "a.wav", tone(4)[None], codec="pcm_s16le")
+    clip = read_clip(path, 0.4, 2.0, start, end)
+    assert clip.status == status
+    assert clip.raw_seconds == pytest.approx(raw_seconds, abs=0.001)
+    assert (clip.audio is None) == (status == "no_audio")
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "m4a", "wav", "flac"])
 def test_every_container_is_read(tmp_path: Path, suffix: str) -> None:
     codec = {"wav": "pcm_s16le", "flac": "flac"}.get(suffix, "aac")

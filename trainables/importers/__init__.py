@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from trainables.importers.base import Importer
+from trainables.importers.emodb import EmoDBImporter
 from trainables.importers.iemocap import IemocapImporter
 from trainables.importers.meld import MeldImporter
+from trainables.importers.ravdess import RavdessImporter
 from trainables.importers.standin import StandInImporter
 
 IMPORTERS: dict[str, Importer[Any]] = {
+    "emodb": EmoDBImporter(),
     "iemocap": IemocapImporter(),
     "meld": MeldImporter(),
+    "ravdess": RavdessImporter(),
     "standin": StandInImporter(),
 }
 """The registry: a corpus spec's `type` -> its importer."""

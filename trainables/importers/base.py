@@ -23,6 +23,8 @@ class Problem:
     uid: str
     status: Status
     reason: str
+    split: str = ""
+    """Where the uid does not begin with it."""
 
 
 @dataclass(frozen=True)

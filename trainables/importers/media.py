@@ -23,6 +23,8 @@ SHORTEST_SECONDS = 0.1
 """A clip that decodes to less than this is `too_short`."""
 LEAST_DECODED = 0.5
 """The part of its stated duration that must have been decoded."""
+LEAD_SECONDS = 0.5
+"""How long before a part decoding begins: codecs need a frame or two to come in."""
 _SILENCE = 2**-15
 
 
@@ -50,16 +52,38 @@ class _Stream:
     remark: str = ""
 
 
-def read_clip(path: Path, min_seconds: float, max_seconds: float) -> ClipAudio:
-    """Decode, pad to `min_seconds`, crop to `max_seconds`, encode. Any fault becomes the status and its words."""
+@dataclass(frozen=True)
+class _Part:
+    """From where to where in the file, in seconds; its end where `end` is None."""
+
+    start: float = 0.0
+    end: float | None = None
+
+    def within(self, seconds: float) -> float:
+        """How much of a file of that length it is."""
+        return max(0.0, min(seconds, seconds if self.end is None else self.end) - self.start)
+
+
+_WHOLE = _Part()
+
+
+def read_clip(
+    path: Path, min_seconds: float, max_seconds: float, start: float = 0.0, end: float | None = None
+) -> ClipAudio:
+    """Decode, pad to `min_seconds`, crop to `max_seconds`, encode. Any fault becomes the status and its words.
+
+    `start` and `end` (seconds of the file) make that part of it the clip; `raw_seconds` is then the part's.
+    """
     try:
         if path.stat().st_size == 0:
             return ClipAudio(None, 0.0, 0.0, "decode_error", "the file is empty")
-        stream = _decode(path, max_seconds)
+        stream = _decode(path, max_seconds, _Part(start, end))
     except Exception as error:  # libav, the container and the resampler raise of many kinds, all about this file
         return ClipAudio(None, 0.0, 0.0, "decode_error", _words(error))
     if stream is None:
         return ClipAudio(None, 0.0, 0.0, "no_audio", "the file has no audio stream")
+    if start and not stream.mono.size and not stream.bad_packets:
+        return ClipAudio(None, 0.0, 0.0, "no_audio", f"the file ends before {start:g} s")
     return _judge(stream, min_seconds, max_seconds)
 
 
@@ -90,18 +114,23 @@ def _judge(stream: _Stream, min_seconds: float, max_seconds: float) -> ClipAudio
     return ClipAudio(audio, seconds, raw, status, "; ".join(remarks))
 
 
-def _decode(path: Path, max_seconds: float) -> _Stream | None:
-    """The first audio stream, up to the frame in which `max_seconds` is passed; None without such a stream."""
+def _decode(path: Path, max_seconds: float, part: _Part = _WHOLE) -> _Stream | None:
+    """The first audio stream, up to the frame in which `max_seconds` is passed; None without such a stream.
+
+    A part is sought, so that it costs what it is long, wherever in a recording it lies.
+    """
     import av
-    import numpy as np
 
     with av.open(str(path)) as container:
         if not container.streams.audio:
             return None
         source = container.streams.audio[0]
         planar = av.AudioResampler(format="fltp")
-        mix = _Mix()
-        rate, bad, whole = 0, 0, True
+        mix = _Mix(part)
+        bad = 0
+        stated = part.within(_stated_seconds(source, container))
+        if part.start and source.time_base:
+            container.seek(int(max(0.0, part.start - LEAD_SECONDS) / source.time_base), stream=source)
         for packet in container.demux(source):
             try:
                 frames = packet.decode()
@@ -109,27 +138,52 @@ def _decode(path: Path, max_seconds: float) -> _Stream | None:
                 bad += 1
                 continue
             for frame in frames:
-                rate = rate or frame.sample_rate
-                for part in planar.resample(frame):
-                    mix.add(part.to_ndarray(), [channel.name for channel in part.layout.channels])
-            if rate and mix.samples > max_seconds * rate:
-                whole = False
+                mix.begin(frame.sample_rate, frame.time or 0.0)
+                for piece in planar.resample(frame):
+                    mix.add(piece.to_ndarray(), [channel.name for channel in piece.layout.channels])
+            if mix.done or mix.seconds > max_seconds:
                 break
-        stated = _stated_seconds(source, container)
-    decoded = mix.samples / rate if rate else 0.0
-    mono, remark = mix.result() if mix.samples else (np.zeros(0, np.float32), "")
-    return _Stream(mono, rate, decoded if whole else max(decoded, stated), stated, bad, whole, remark)
+    decoded = mix.seconds
+    whole = decoded <= max_seconds
+    mono, remark = mix.result()
+    return _Stream(mono, mix.rate, decoded if whole else max(decoded, stated), stated, bad, whole, remark)
 
 
 class _Mix:
-    """Frames [channels, samples] as they come; one channel in the end."""
+    """Frames [channels, samples] as they come, of the part alone; one channel in the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, part: _Part) -> None:
+        self.rate = 0
         self.samples = 0
+        self._part = part
+        self._skip = 0
+        self._most: int | None = None
         self._mean: list[NDArray[np.float32]] = []
         self._centre: list[NDArray[np.float32]] = []
 
+    @property
+    def seconds(self) -> float:
+        return self.samples / self.rate if self.rate else 0.0
+
+    @property
+    def done(self) -> bool:
+        """Whether the part's last sample is there."""
+        return self._most is not None and self.samples >= self._most
+
+    def begin(self, rate: int, time: float) -> None:
+        """Of the first frame, that starts at `time` seconds of the stream; later ones say nothing new."""
+        if not self.rate:
+            self.rate = rate
+            self._skip = max(0, round((self._part.start - time) * rate)) if self._part.start else 0
+            if self._part.end is not None:
+                self._most = round((self._part.end - self._part.start) * rate)
+
     def add(self, frame: NDArray[np.float32], channels: list[str]) -> None:
+        skipped = min(self._skip, frame.shape[1])
+        self._skip -= skipped
+        frame = frame[:, skipped : None if self._most is None else skipped + self._most - self.samples]
+        if not frame.shape[1]:
+            return
         self.samples += frame.shape[1]
         self._mean.append(frame.mean(axis=0))
         if "FC" in channels:
@@ -139,6 +193,8 @@ class _Mix:
         """float32 [samples], not finite ones as zeros, and a remark."""
         import numpy as np
 
+        if not self.samples:
+            return np.zeros(0, np.float32), ""
         mono, remark = np.nan_to_num(np.concatenate(self._mean)), ""
         if len(self._centre) == len(self._mean):
             centre = np.nan_to_num(np.concatenate(self._centre))

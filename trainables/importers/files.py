@@ -1,0 +1,95 @@
+"""The files below a corpus's root, whatever folders they lie in: clips by name, and copies of the same clip."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainables.errors import CorpusError
+
+DEPTH = 6
+SUFFIXES = (".wav", ".flac")
+"""Of two files of one name the original's kind is read."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    path: Path
+    size: int
+
+
+@dataclass(frozen=True)
+class Clips:
+    """One file per name; `copies` are the further ones, `others` those of that name in another format."""
+
+    of: Mapping[str, Clip]
+    copies: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    others: int = 0
+
+    def check_copies(self) -> None:
+        """Read the copies: CorpusError naming two files of one name that differ."""
+        for name, paths in self.copies.items():
+            for path in paths:
+                if not filecmp.cmp(self.of[name].path, path, shallow=False):
+                    raise CorpusError(differ(self.of[name].path, path))
+
+    def remarks(self) -> Iterator[str]:
+        copies = sum(len(paths) for paths in self.copies.values())
+        if copies:
+            first = next(iter(self.copies.values()))[0]
+            yield f"{copies} files are there a second time, byte for byte (as {first}), and were read once"
+        if self.others:
+            yield f"{self.others} clips are there as wav and as flac; the wav was read"
+
+    def digest_lines(self) -> Iterator[bytes]:
+        """Names and sizes, not where the files lie."""
+        for _, clip in sorted(self.of.items()):
+            yield f"{clip.path.name} {clip.size}\n".encode()
+
+
+def walk(folder: Path, corpus: str, depth: int = DEPTH) -> Iterator[os.DirEntry[str]]:
+    """The files down to `depth` folders, sorted; without hidden ones and what a Mac adds to archives."""
+    try:
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError as error:
+        raise CorpusError(f"{folder}: cannot be read ({error.strerror}); {corpus} is looked for there") from error
+    for entry in entries:
+        if entry.name.startswith((".", "__MACOSX")):
+            continue
+        if entry.is_dir():
+            if depth > 0:
+                yield from walk(Path(entry.path), corpus, depth - 1)
+        elif entry.is_file():  # not a link to nothing
+            yield entry
+
+
+def find_clips(entries: Iterable[os.DirEntry[str]], wanted: Callable[[Path], bool]) -> Clips:
+    """The `SUFFIXES` files among `entries` that are `wanted` (asked once a file; it may raise for a bad name)."""
+    found: dict[tuple[str, str], list[Clip]] = {}
+    for entry in entries:
+        path = Path(entry.path)
+        if path.suffix.lower() in SUFFIXES and wanted(path):
+            found.setdefault((path.stem, path.suffix.lower()), []).append(Clip(path, entry.stat().st_size))
+    clips: dict[str, Clip] = {}
+    copies: dict[str, list[Path]] = {}
+    others = 0
+    for (stem, _), same in sorted(found.items(), key=lambda item: SUFFIXES.index(item[0][1])):
+        first, *rest = sorted(same, key=lambda clip: (len(clip.path.parts), clip.path))
+        for clip in rest:
+            if clip.size != first.size:
+                raise CorpusError(differ(first.path, clip.path))
+        if stem in clips:
+            others += 1
+            continue
+        clips[stem] = first
+        if rest:
+            copies[stem] = [clip.path for clip in rest]
+    return Clips(dict(sorted(clips.items())), copies, others)
+
+
+def differ(first: Path, second: Path) -> str:
+    return f"{first} and {second} have one name and differ; keep the one to be read below the corpus's root"

@@ -1,0 +1,139 @@
+"""RAVDESS speech (Livingstone & Russo, PLoS ONE 2018): files named as `03-01-06-01-02-01-12.wav`.
+
+The numbers are modality, channel, emotion, intensity, statement, repetition and actor; odd actors are male. Read is
+audio alone (03) of speech (01); songs and videos are counted. Files lie in whatever folders; where the tree of all
+actors is there twice, as in a known archive, it is read once. Fold k of n tests the actors k + 1, k + 1 + n and so
+on; the next fold is dev.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainables.corpus import SPLITS
+from trainables.errors import CorpusError
+from trainables.folds import gather, next_is_dev
+from trainables.importers.base import Prepared, Progress
+from trainables.importers.files import Clips, find_clips, walk
+from trainables.spec import RavdessSpec
+
+EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+"""By their codes from 01."""
+STATEMENTS = ("Kids are talking by the door", "Dogs are sitting by the door")
+_CODES = {
+    "modality": 3,
+    "channel": 2,
+    "emotion": len(EMOTIONS),
+    "intensity": 2,
+    "statement": len(STATEMENTS),
+    "repetition": 2,
+    "actor": 24,
+}
+"""What the numbers of a name say, in order, and the largest of each."""
+_NAME = re.compile(r"\d\d(?:-\d\d){6}")
+_AUDIO_ONLY, _SPEECH = "03", "01"
+
+
+@dataclass(frozen=True)
+class Layout:
+    clips: Clips
+    others: dict[str, int]
+    """Songs and videos, by kind."""
+
+    def digest(self) -> str:
+        total = hashlib.sha256()
+        for line in self.clips.digest_lines():
+            total.update(line)
+        return total.hexdigest()[:16]
+
+
+class RavdessImporter:
+    labels = EMOTIONS
+    expected = {"all": 1440}
+    stand_in = False
+
+    def source_digest(self, spec: RavdessSpec, root: Path | None) -> str:
+        return find_layout(root).digest()
+
+    def prepare(
+        self, spec: RavdessSpec, root: Path | None, out: Path, workers: int, progress: Progress
+    ) -> Prepared:
+        from trainables.importers.rows import RawRow, write_rows
+
+        layout = find_layout(root)
+        layout.clips.check_copies()
+        actors = [name[-2:] for name in layout.clips.of]
+        try:
+            folds = next_is_dev(gather(actors, spec.fold_count), spec.fold_count)
+        except ValueError as error:
+            raise CorpusError(f"{root}: RAVDESS, protocol {spec.protocol}, by actor: {error}") from error
+        rows = [
+            RawRow(
+                uid=name,
+                split=splits[0],
+                dialogue=name,  # acted sentence by sentence
+                speaker=actor,
+                label=EMOTIONS[int(name[6:8]) - 1],
+                text=STATEMENTS[int(name[12:14]) - 1],
+                clip=clip.path,
+                folds=splits,
+            )
+            for (name, clip), actor, splits in zip(layout.clips.of.items(), actors, folds, strict=True)
+        ]
+        rows.sort(key=lambda row: (SPLITS.index(row.split), row.uid))
+        written = write_rows(rows, spec, out, workers, progress, remarks=_remarks(layout))
+        facts = {
+            "speaker_disjoint": list(SPLITS),
+            "genders": {actor: "male" if int(actor) % 2 else "female" for actor in sorted(set(actors))},
+        }
+        return Prepared(written.rows, written.problems, {**written.info, **facts})
+
+
+def find_layout(root: Path | None) -> Layout:
+    """CorpusError where there is no clip, or naming the first whose name is none of RAVDESS's."""
+    if root is None:
+        raise CorpusError("RAVDESS needs a folder: say where it lies with --root, or set ORCH_CORPORA__RAVDESS")
+    entries = list(walk(root, "RAVDESS"))
+    clips = find_clips(entries, _is_speech)
+    others = Counter(_others(entries))
+    if not clips.of:
+        told = f"; found {_told(others)}" if others else ""
+        raise CorpusError(f"{root}: no RAVDESS speech, as 03-01-06-01-02-01-12.wav (or .flac), below it{told}")
+    return Layout(clips, dict(sorted(others.items())))
+
+
+def _is_speech(path: Path) -> bool:
+    """Whether it is audio of speech; CorpusError for a name that says nothing or a number beyond its largest."""
+    if not _NAME.fullmatch(path.stem):
+        raise CorpusError(f"{path}: not a name of RAVDESS's, seven numbers as in 03-01-06-01-02-01-12")
+    numbers = path.stem.split("-")
+    for (what, most), number in zip(_CODES.items(), numbers, strict=True):
+        if not 1 <= int(number) <= most:
+            raise CorpusError(f"{path}: unknown {what} {number}; RAVDESS's are 01 to {most:02d}")
+    return numbers[:2] == [_AUDIO_ONLY, _SPEECH]
+
+
+def _others(entries: Iterable[os.DirEntry[str]]) -> Iterator[str]:
+    for entry in entries:
+        path = Path(entry.name)
+        if _NAME.fullmatch(path.stem):
+            if path.suffix.lower() in (".mp4", ".avi", ".mov") or path.stem[:2] != _AUDIO_ONLY:
+                yield "videos"
+            elif path.stem[3:5] != _SPEECH:
+                yield "songs"
+
+
+def _remarks(layout: Layout) -> Iterator[str]:
+    yield from layout.clips.remarks()
+    if layout.others:
+        yield f"{_told(layout.others)} left out: audio of speech is what is read"
+
+
+def _told(others: dict[str, int] | Counter[str]) -> str:
+    return " and ".join(f"{count} {kind}" for kind, count in others.items())
