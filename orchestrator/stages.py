@@ -59,7 +59,8 @@ class Stages:
         alignments = self.settings.alignment_folder(spec.type, spec.alignment.type)
 
         def work() -> str:
-            return _rows(prepare(self.storage, spec, root, cores(), self._progress("prepare"), alignments))
+            progress = self._progress("prepare")
+            return _rows(prepare(self.storage, spec, root, cores(), progress, alignments=alignments))
 
         self._run("prepare", self._has(prefix(self.plan.corpus)), f"corpus {self.plan.corpus}", work)
         return self._record(prefix(self.plan.corpus))

@@ -80,6 +80,7 @@ def prepare(
     root: Path | None,
     workers: int,
     progress: Progress,
+    *,
     alignments: Path | None = None,
 ) -> Record:
     """The record of the prepared corpus; made first unless it is there. `workers` does not bear on its bytes.

@@ -23,6 +23,13 @@ def prepare(
     modalities: Annotated[
         str | None, typer.Option(metavar="LIST", help="audio,text or text: without audio no media is read.")
     ] = None,
+    alignment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE[=PLACE]",
+            help="Words, phones and syllables by: corpus, textgrid=DIR, ctc=CHECKPOINT or proportional.",
+        ),
+    ] = None,
     storage: STORAGE = None,
 ) -> None:
     """Read a corpus into validated rows, and count them against the official ones."""
@@ -37,7 +44,10 @@ def prepare(
 
     if root is not None and corpus == "standin":
         raise SettingsError("--root: the stand-in corpus is made by rule and lies nowhere; leave --root out")
-    settings = load({"storage": storage, "corpora": {corpus: root} if root is not None else None})
+    spec, textgrids = corpus_spec(corpus, modalities, alignment)
+    places = {"corpora": root, "alignments": textgrids}
+    flags = {name: {corpus: place} for name, place in places.items() if place is not None}
+    settings = load({"storage": storage, **flags})
     folder = settings.corpus_root(corpus)
     if folder is None and corpus != "standin":
         raise SettingsError(
@@ -46,7 +56,8 @@ def prepare(
         )
     store = Storage(settings.storage)
     with counting(f"prepare {corpus}", sys.stderr, live=is_terminal(sys.stderr)) as progress:
-        record = run(store, corpus_spec(corpus, modalities), folder, cores(), progress)
+        alignments = settings.alignment_folder(corpus, spec.alignment.type)
+        record = run(store, spec, folder, cores(), progress, alignments=alignments)
     found = problem_table(record)
     place = store.url(f"corpora/{record.fingerprint}")
     console(sys.stdout).print(corpus_view(found, place, record.info.get("ceilings")))
@@ -54,8 +65,8 @@ def prepare(
         raise typer.Exit(1)
 
 
-def corpus_spec(corpus: str, modalities: str | None) -> CorpusSpec:
-    """The spec of a corpus at its defaults, with the modalities of a comma-separated list."""
+def corpus_spec(corpus: str, modalities: str | None, alignment: str | None) -> tuple[CorpusSpec, str | None]:
+    """The spec of a corpus at its defaults but for these, and the folder of TextGrids that `alignment` names."""
     from pydantic import TypeAdapter, ValidationError
 
     from orchestrator.errors import SettingsError
@@ -64,7 +75,14 @@ def corpus_spec(corpus: str, modalities: str | None) -> CorpusSpec:
     data: dict[str, object] = {"type": corpus}
     if modalities is not None:
         data["modalities"] = [name.strip() for name in modalities.split(",")]
+    kind, _, place = (alignment or "").partition("=")
+    if alignment is not None:
+        data["alignment"] = {"type": kind} | ({"checkpoint": place} if place and kind != "textgrid" else {})
     try:
-        return TypeAdapter[CorpusSpec](CorpusSpec).validate_python(data)
+        spec = TypeAdapter[CorpusSpec](CorpusSpec).validate_python(data)
     except ValidationError as error:
+        if any("alignment" in fault["loc"] for fault in error.errors()):
+            told = "give corpus, textgrid=DIR, ctc=CHECKPOINT or proportional"
+            raise SettingsError(f"--alignment {alignment!r}: {told}") from error
         raise SettingsError(f"--modalities {modalities!r}: give audio,text or text") from error
+    return spec, place if place and kind == "textgrid" else None

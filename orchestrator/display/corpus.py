@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from trainables.importers.base import Problem
     from trainables.prepare import PrepareSummary
 
+_SOURCES = {
+    "corpus": "the corpus itself",
+    "synthesiser": "the synthesiser",
+    "textgrid": "TextGrids",
+    "ctc": "a CTC model",
+    "proportional": "equal shares of the voiced part",
+}
+
 
 def corpus_view(found: PrepareSummary, place: str, ceilings: Mapping[str, Any] | None = None) -> RenderableType:
     """`ceilings`: the Bayes scores that a corpus made by rule allows."""
@@ -34,6 +42,8 @@ def corpus_view(found: PrepareSummary, place: str, ceilings: Mapping[str, Any] |
     if found.statuses:
         parts.append(Text("by status: " + ", ".join(f"{name} {count}" for name, count in found.statuses.items())))
     parts.append(counts(found))
+    if found.aligned:
+        parts.append(aligned(found.aligned, comparable=found.comparable))
     if found.folds:
         parts += [Text(), folds(found.folds), Text()]
     if ceilings:
@@ -41,6 +51,16 @@ def corpus_view(found: PrepareSummary, place: str, ceilings: Mapping[str, Any] |
         parts.append(Text(f"Bayes ceilings (weighted F1): {told}"))
     parts.append(Text(f"corpus  {place}"))
     return Group(*parts)
+
+
+def aligned(sources: Mapping[str, int], *, comparable: bool) -> Text:
+    """One line: by which source how many rows have words, phones and syllables in time."""
+    rows = [f"{_counted(count, 'row')} by {_SOURCES[name]}" for name, count in sources.items() if name != "none"]
+    without = [f"{sources['none']} without"] if sources.get("none") else []
+    told = "aligned: " + (", ".join([*rows, *without]) if rows else "no row")
+    if comparable:
+        return Text(told)
+    return Text(f"{told}; scores that use these segments compare with no one else's", style="yellow")
 
 
 def counts(found: PrepareSummary) -> Table:
