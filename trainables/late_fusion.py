@@ -86,7 +86,7 @@ def fit(kind: Late, members: Tensor, labels: Tensor) -> Tensor:
         jac=True,
         method="L-BFGS-B",
         bounds=[(0.0, None)] * begin.numel() if kind == "product" else None,
-        options={"maxiter": _STEPS, "ftol": 1e-12, "gtol": 1e-6},
+        options={"maxiter": _STEPS, "ftol": 1e-10, "gtol": 1e-4},
     )
     return torch.from_numpy(found.x).view_as(begin)
 
