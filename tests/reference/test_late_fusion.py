@@ -92,9 +92,9 @@ def test_stacking_is_scikit_learns_regression() -> None:
     features = log_softmax(members.numpy(), axis=2).reshape(300, -1)
     sklearn = LogisticRegression(C=1.0, tol=1e-10, max_iter=10_000).fit(features, labels.numpy())
     found = fit("stacking", members, labels)
-    assert np.allclose(found[:, :-1].numpy(), sklearn.coef_, atol=1e-4)
+    assert np.allclose(found[:, :-1].numpy(), sklearn.coef_, atol=1e-3)
     ours = fused("stacking", found, members).softmax(1).numpy()
-    assert np.allclose(ours, sklearn.predict_proba(features), atol=1e-5)
+    assert np.allclose(ours, sklearn.predict_proba(features), atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", FITTED)
