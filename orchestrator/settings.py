@@ -91,18 +91,23 @@ class Settings(BaseSettings):
         return self.cache
 
     def corpus_root(self, corpus: str) -> Path | None:
-        """The folder of a corpus, None where none is configured; SettingsError where it cannot be read."""
+        """The folder of a corpus, None where none is configured; SettingsError where it cannot be read.
+
+        Of `manifest` it may be a file, the manifest itself.
+        """
         given = {str(name): root for name, root in self.corpora.items()}.get(corpus)
         if given is None:
             return None
         root = Path(given).expanduser().absolute()
         told = f"corpora.{corpus} = {given!r} (from {self.origin(f'corpora.{corpus}')})"
-        if not root.is_dir():
+        file = corpus == "manifest" and root.is_file()
+        if not (file or root.is_dir()):
+            what = "file or folder" if corpus == "manifest" else "folder"
             raise SettingsError(
-                f"{told}: there is no such folder; mend it, or unset it to run on the stand-in corpus"
+                f"{told}: there is no such {what}; mend it, or unset it to run on the stand-in corpus"
             )
-        if not os.access(root, os.R_OK | os.X_OK):
-            raise SettingsError(f"{told}: the folder cannot be read; mend its permissions")
+        if not os.access(root, os.R_OK if file else os.R_OK | os.X_OK):
+            raise SettingsError(f"{told}: the {'file' if file else 'folder'} cannot be read; mend its permissions")
         return root
 
     def alignment_folder(self, corpus: str, alignment: str) -> Path | None:

@@ -7,6 +7,7 @@ from typing import Any
 from trainables.importers.base import Importer
 from trainables.importers.emodb import EmoDBImporter
 from trainables.importers.iemocap import IemocapImporter
+from trainables.importers.manifest import ManifestImporter
 from trainables.importers.meld import MeldImporter
 from trainables.importers.ravdess import RavdessImporter
 from trainables.importers.standin import StandInImporter
@@ -14,6 +15,7 @@ from trainables.importers.standin import StandInImporter
 IMPORTERS: dict[str, Importer[Any]] = {
     "emodb": EmoDBImporter(),
     "iemocap": IemocapImporter(),
+    "manifest": ManifestImporter(),
     "meld": MeldImporter(),
     "ravdess": RavdessImporter(),
     "standin": StandInImporter(),

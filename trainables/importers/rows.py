@@ -1,7 +1,8 @@
 """Rows of a corpus whose utterances are known before any audio is read: clips in, shards out.
 
-A row keeps its alignment where the spec wants the corpus's own and there is audio that it is of. Segments that start
-beyond the end of the audio are left out and the last one is cut: labels may be of longer recordings than the files.
+A row keeps its alignment where the spec wants the corpus's own and there is audio that it is of. Segments that
+start beyond the end of the audio are left out and the last one is cut: labels may be of
+longer recordings than the files.
 """
 
 from __future__ import annotations
