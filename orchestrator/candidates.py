@@ -1,17 +1,19 @@
-"""Which configurations are confirmed: the best of the sweep, both controls, and the unimodal students."""
+"""Which configurations are confirmed: the best of the sweep, both controls, unimodal students, ablations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from orchestrator.controls import without_teachers
-from orchestrator.errors import StageError
+from orchestrator.errors import ExperimentError, StageError
 from orchestrator.events import TrialRecord
 from orchestrator.experiment import ExperimentSpec, Objective
 from orchestrator.leaderboard import Candidate
 from orchestrator.space import with_values
 from trainables.artifacts import canonical_json
-from trainables.spec import RunSpec
+from trainables.spec import Modality, RunSpec
+from trainables.spec.demands import needs_of, unmet
+from trainables.spec.method import Teaching
 
 
 def ranked(trials: Sequence[TrialRecord], objectives: Sequence[Objective]) -> list[TrialRecord]:
@@ -72,8 +74,30 @@ def candidates(spec: ExperimentSpec, trials: Sequence[TrialRecord]) -> list[Cand
     if not default_failure(trials):
         chosen.append(Candidate("default", "default", spec.run, {}, _number(trials, "default")))
     alone = with_values(best.run, without_teachers(best.run))
-    chosen.append(Candidate("no-teacher", "control", alone, best.params))
+    if alone != best.run:
+        chosen.append(Candidate("no-teacher", "control", alone, best.params))
     return chosen + unimodal(best)
+
+
+def default_candidate(spec: ExperimentSpec) -> Candidate:
+    """The experiment's own run, where nothing is searched."""
+    return Candidate("default", "default", spec.run, {})
+
+
+def ablations(spec: ExperimentSpec, base: Candidate) -> tuple[list[Candidate], list[str]]:
+    """The experiment's ablations laid on `base`, and why some are left out."""
+    found, left_out = list[Candidate](), list[str]()
+    for name, change in spec.confirm.ablations.items():
+        try:
+            run = with_values(base.run, change)
+            why = unmet(run) or (f"it changes nothing of {base.name}" if run == base.run else "")
+        except ExperimentError as error:
+            why = str(error)
+        if why:
+            left_out.append(f"ablation {name} is left out: {why}")
+        else:
+            found.append(Candidate(name, "ablation", run, {**base.params, **change}))
+    return found, left_out
 
 
 def default_failure(trials: Sequence[TrialRecord]) -> str:
@@ -82,16 +106,28 @@ def default_failure(trials: Sequence[TrialRecord]) -> str:
 
 
 def unimodal(best: Candidate) -> list[Candidate]:
-    """The best configuration reduced to each of its modalities, where it has several."""
+    """The best configuration reduced to each of its modalities, where it has several and can do with one."""
     modalities = best.run.student.modalities
-    if len(modalities) < 2:
-        return []
     found = []
-    for modality in modalities:
-        student = best.run.student.model_copy(update={"modalities": (modality,)})
-        run = best.run.model_copy(update={"student": student})
-        found.append(Candidate(f"{modality}-only", "unimodal", run, best.params))
+    for modality in modalities if len(modalities) > 1 else ():
+        run = _reduced(best.run, modality)
+        if run is not None:
+            found.append(Candidate(f"{modality}-only", "unimodal", run, best.params))
     return found
+
+
+def _reduced(run: RunSpec, modality: Modality) -> RunSpec | None:
+    """The run with one modality; what pairs two of them falls away, be it a term or the whole method."""
+    try:
+        run = with_values(run, {"student.modalities": [modality]})
+        terms = run.method.terms.enabled if isinstance(run.method, Teaching) else ()
+        pairing = {f"method.terms.{name}.enabled": False for name, term in terms if term.needs.both}
+        run = with_values(run, pairing)
+        if needs_of(run).both:
+            run = with_values(run, {"method": {"type": "supervised"}})
+    except ExperimentError:
+        return None
+    return None if unmet(run) else run
 
 
 def _number(trials: Sequence[TrialRecord], role: str) -> int | None:

@@ -5,13 +5,14 @@ Every variant that a user can start is checked: each scale, on its own corpus an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import get_args
 
 from orchestrator.errors import ExperimentError
 from orchestrator.experiment import ExperimentSpec, Scale, check, load, read
-from orchestrator.space import corners
+from orchestrator.space import corners, with_values
 from trainables.spec import RunSpec
 from trainables.spec.demands import unmet
 from trainables.spec.metrics import LOWER_IS_BETTER, METRICS
@@ -68,6 +69,7 @@ def check_spec(spec: ExperimentSpec) -> int:
     check_needs(spec.run, "the run")
     for path, value, run in corners(spec.search.space, spec.run):
         check_needs(run, f"search.space.{path} at {value!r}")
+    check_ablations(spec)
     return built
 
 
@@ -102,6 +104,29 @@ def check_paths(spec: ExperimentSpec) -> None:
                 f"search.space.{path}: every value would need a transfer set of its own; "
                 f"search below {', '.join(SEARCHABLE)}, and give {part} an experiment each"
             )
+
+
+def check_ablations(spec: ExperimentSpec) -> None:
+    """Each ablation makes a run of the experiment's own, or of some point of the search, on their transfer sets."""
+    for name, change in spec.confirm.ablations.items():
+        place = f"confirm.ablations.{name}"
+        for path in change:
+            part = path.split(".", 1)[0]
+            if part in RunSpec.model_fields and part not in SEARCHABLE:
+                raise ExperimentError(
+                    f"{place}: {path} is no part of {', '.join(SEARCHABLE)}; give it an experiment"
+                )
+        check_needs(_ablated(spec, change, place), place)
+
+
+def _ablated(spec: ExperimentSpec, change: Mapping[str, object], place: str) -> RunSpec:
+    try:
+        return with_values(spec.run, change)
+    except ExperimentError as error:
+        for _, _, run in corners(spec.search.space, spec.run):
+            with suppress(ExperimentError):
+                return with_values(run, change)
+        raise ExperimentError(f"{place}: {error}") from error
 
 
 def check_needs(run: RunSpec, place: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from orchestrator.commands.ablate import ablate
 from orchestrator.commands.app import Commands, version_option
 from orchestrator.commands.check import check
 from orchestrator.commands.doctor import doctor
@@ -22,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.callback()(version_option)
-for command in (sweep, prepare, check, show, schema, ui, doctor):
+for command in (sweep, ablate, prepare, check, show, schema, ui, doctor):
     app.command()(command)
 
 

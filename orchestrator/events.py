@@ -18,7 +18,7 @@ STAGES: tuple[StageName, ...] = ("prepare", "teach", "harvest", "sweep", "confir
 
 TrialState = Literal["queued", "running", "completed", "pruned", "failed"]
 TrialRole = Literal["search", "default", "control"]
-ModelRole = Literal["best", "default", "control", "unimodal", "teacher"]
+ModelRole = Literal["best", "default", "control", "unimodal", "ablation", "teacher"]
 
 
 class Report(BaseModel):
@@ -68,8 +68,22 @@ class Interval(BaseModel):
     high: float
 
 
+class Spread(BaseModel):
+    """A score over the folds of a cross-validation."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mean: float
+    sd: float
+    each: list[float]
+    """By fold, each the mean over seeds."""
+
+
 class ModelRow(BaseModel):
-    """One line of the confirmed leaderboard; `score` is the mean over seeds on test, in [0, 1]."""
+    """One line of the confirmed leaderboard; `score` is the mean over seeds on test, in [0, 1].
+
+    Over folds, `score`, `sd`, `interval` and `metrics` are of all test rows together, each of them tested once.
+    """
 
     name: str
     role: ModelRole
@@ -87,8 +101,12 @@ class ModelRow(BaseModel):
     """Further test metrics (accuracy, UAR, ECE, entropies, ...), means over seeds."""
     params: dict[str, Any] = {}
     models: list[str] = []
-    """Fingerprints under `models/`, one per seed."""
+    """Fingerprints under `models/`, seed by seed; within a seed fold by fold."""
     trial: int | None = None
+    folds: dict[str, Spread] = {}
+    """By metric; empty with one official split."""
+    confusion: list[list[int]] = []
+    """Test utterances by label (row) and prediction (column), summed over seeds and folds."""
 
 
 @dataclass
@@ -175,4 +193,4 @@ def watching(observer: Observer, stage: StageName, what: str) -> Iterator[StageR
     observer.stage_finished(stage, report.seconds, report.note)
 
 
-__all__ = ["STAGES", "Interval", "ModelRow", "Observer", "Observers", "Report", "TrialRecord", "watching"]
+__all__ = ["STAGES", "Interval", "ModelRow", "Observer", "Observers", "Report", "Spread", "TrialRecord", "watching"]

@@ -2,14 +2,16 @@
 
 The journal is the truth of a sweep. A driver that was killed reads it and goes on; the searcher and the
 scheduler keep no state of their own. Layout below the sweep's folder: `trials/<number>.json` (replaced whole at
-every change), `predictions/<number>.parquet` (dev, written by the trial), `checkpoints/<number>/`, and after
-`seal` the tables `trials.parquet`, `curves.parquet` and `predictions.parquet`.
+every change), `predictions/<number>.parquet` (dev, written by the trial; one a fold where there are folds),
+`checkpoints/<number>/`, and after `seal` the tables `trials.parquet`, `curves.parquet` and `predictions.parquet`
+(with a column `fold` where there are folds).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -33,8 +35,9 @@ def trial_key(number: int) -> str:
     return f"trials/{number:05d}.json"
 
 
-def predictions_key(number: int) -> str:
-    return f"predictions/{number:05d}.parquet"
+def predictions_key(number: int, fold: int | None = None) -> str:
+    """Of a trial, or of one fold of it."""
+    return f"predictions/{number:05d}{'' if fold is None else f'.fold-{fold:02d}'}.parquet"
 
 
 def checkpoint_prefix(number: int) -> str:
@@ -86,17 +89,16 @@ class Journal:
         return name
 
     def _join_predictions(self, numbers: Sequence[int], folder: Path) -> bool:
-        """One table of every trial's dev predictions, a row group a trial, so that memory holds one at a time."""
+        """One table of every trial's dev predictions, a row group a trial or fold: memory holds one at a time."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         writer = None
-        for number in numbers:
-            if not self.storage.exists(predictions_key(number)):
-                continue
-            table = pq.read_table(self.storage.download(predictions_key(number), folder / "one.parquet"))
-            column = pa.array([number] * len(table), pa.int32())
-            table = table.add_column(0, "number", column)
+        for number, fold, key in self._predictions(numbers):
+            table = pq.read_table(self.storage.download(key, folder / "one.parquet"))
+            if fold is not None:
+                table = table.add_column(0, "fold", pa.array([fold] * len(table), pa.int32()))
+            table = table.add_column(0, "number", pa.array([number] * len(table), pa.int32()))
             writer = writer or pq.ParquetWriter(folder / PREDICTIONS, table.schema, compression="zstd")
             writer.write_table(table)
         if writer is None:
@@ -104,6 +106,14 @@ class Journal:
         writer.close()
         self.storage.upload(folder / PREDICTIONS, PREDICTIONS)
         return True
+
+    def _predictions(self, numbers: Sequence[int]) -> Iterator[tuple[int, int | None, str]]:
+        """(trial, fold, key) of what these trials have left, in order."""
+        wanted = set(numbers)
+        for key in sorted(info.key for info in self.storage.list("predictions")):
+            found = re.fullmatch(r"predictions/(\d+)(?:\.fold-(\d+))?\.parquet", key)
+            if found and int(found[1]) in wanted:
+                yield int(found[1]), None if found[2] is None else int(found[2]), key
 
 
 def trials_table(records: Sequence[TrialRecord]) -> pa.Table:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from orchestrator.leaderboard import Candidate
 from trainables.artifacts import fingerprint
@@ -17,14 +18,31 @@ def model_fingerprint(run: RunSpec, transfer_set: str, mc_passes: int) -> str:
     return fingerprint("model", SCHEMA_VERSION, {**content, "mc_passes": mc_passes}, {"transfer_set": transfer_set})
 
 
+@dataclass(frozen=True)
+class ConfirmedModel:
+    """One configuration, one seed, one fold."""
+
+    fingerprint: str
+    run: RunSpec
+    transfer_set: str
+
+
 def confirmed_models(
-    candidates: Sequence[Candidate], seeds: int, transfer_set: str, mc_passes: int
-) -> tuple[dict[str, RunSpec], dict[str, list[str]]]:
-    """(run by model fingerprint, fingerprints by candidate name); equal configurations share their models."""
-    jobs: dict[str, RunSpec] = {}
+    candidates: Sequence[Candidate], seeds: int, transfer_sets: Mapping[int | None, str], mc_passes: int
+) -> tuple[dict[str, ConfirmedModel], dict[str, list[str]]]:
+    """(model by fingerprint, fingerprints by candidate name), seed by seed and within a seed fold by fold.
+
+    `transfer_sets` go by fold. Equal configurations share their models.
+    """
+    jobs: dict[str, ConfirmedModel] = {}
     by_name: dict[str, list[str]] = {}
     for candidate in candidates:
-        runs = {model_fingerprint(run, transfer_set, mc_passes): run for run in candidate.runs(seeds)}
-        jobs.update(runs)
-        by_name[candidate.name] = list(runs)
+        models = [
+            ConfirmedModel(model_fingerprint(run, transfer_set, mc_passes), run, transfer_set)
+            for seeded in candidate.runs(seeds)
+            for fold, transfer_set in transfer_sets.items()
+            for run in (seeded.model_copy(update={"fold": fold}),)
+        ]
+        jobs.update({model.fingerprint: model for model in models})
+        by_name[candidate.name] = [model.fingerprint for model in models]
     return jobs, by_name

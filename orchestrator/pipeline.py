@@ -1,24 +1,31 @@
-"""`orch sweep`: the five stages in order, the leaderboard at their end, and the summary that is kept of it."""
+"""`orch sweep`: the five stages in order, the leaderboard at their end, and the summary that is kept of it.
+
+`orch ablate` is the same without the search.
+"""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pydantic import ValidationError
 
-from orchestrator.candidates import candidates, default_failure, ranked
+from orchestrator.candidates import ablations, candidates, default_candidate, default_failure, ranked
+from orchestrator.errors import ExperimentError
 from orchestrator.events import Observer, Observers, TrialRecord
 from orchestrator.experiment import ExperimentSpec
 from orchestrator.leaderboard import Candidate
-from orchestrator.plan import generation, make_plan
-from orchestrator.recording import recording
+from orchestrator.plan import Plan, generation, make_plan
+from orchestrator.recording import Recorder, recording
 from orchestrator.settings import Settings
 from orchestrator.stages import Stages
 from orchestrator.summary import Ceilings, Summary, TrialCounts
 from trainables.artifacts import Record, fingerprint
 from trainables.storage import Storage
 
-SUMMARY_SCHEMA = 1
+SUMMARY_SCHEMA = 2
 
 
 def sweep(
@@ -32,27 +39,10 @@ def sweep(
     observer: Observer,
 ) -> Summary:
     """Run what is not there yet and return the summary; a sweep whose every part exists starts no Ray."""
-    storage = Storage(settings.storage)
-    settings.cache_folder()  # before hours of work, not when the first trial wants it
-    root = settings.corpus_root(spec.run.corpus.type) if not stand_in else None
-    alignments = settings.alignment_folder(spec.run.corpus.type, spec.run.corpus.alignment.type)
-    plan = make_plan(spec, stand_in=stand_in, corpus_root=root, alignments=alignments)
-    folder = generation(storage, spec.name, plan.sweep, fresh=fresh)
-    wanted = trials or spec.search.trials
-    with ExitStack() as resources:
-        recorder = resources.enter_context(recording(plan, settings, folder, observer))
-        stages = Stages(
-            plan=plan,
-            settings=settings,
-            observer=Observers(observer, recorder),
-            sweep_folder=folder,
-            trials=wanted,
-            concurrency=concurrency or settings.concurrency,
-            resources=resources,
-        )
-        corpus = stages.prepare()
-        stages.teach()
-        stages.harvest()
+    plan = _plan(spec, settings, stand_in)
+    folder = generation(Storage(settings.storage), spec.name, plan.sweep, fresh=fresh)
+    with _stages(plan, settings, folder, trials or spec.search.trials, concurrency, observer) as (stages, recorder):
+        corpus = _taught(stages)
         found = stages.sweep()
         if stages.done["sweep"].skipped:
             recorder.stored_trials(found)
@@ -60,10 +50,76 @@ def sweep(
         failure = default_failure(found)
         if failure:
             stages.observer.message(f"the default is not confirmed: its trial failed ({failure})", "warning")
-        models = stages.confirm(chosen)
-        summary = _summary(stages, corpus, found, chosen, models)
-        recorder.finished(summary)
-        return summary
+        return _conclude(stages, recorder, corpus, found, chosen)
+
+
+def ablate(
+    spec: ExperimentSpec,
+    settings: Settings,
+    *,
+    stand_in: bool,
+    concurrency: int | None = None,
+    observer: Observer,
+) -> Summary:
+    """Confirm the experiment's own run and its ablations, each laid on it; nothing is searched."""
+    if not spec.confirm.ablations:
+        raise ExperimentError(
+            f"{spec.name}: it names no ablation; add confirm.ablations: {{NAME: {{PATH: VALUE}}}}"
+        )
+    plan = _plan(spec, settings, stand_in)
+    folder = f"ablations/ablate-{spec.name}-{plan.sweep}"
+    with _stages(plan, settings, folder, 0, concurrency, observer) as (stages, recorder):
+        corpus = _taught(stages)
+        stages.skip_sweep("an ablation searches nothing")
+        return _conclude(stages, recorder, corpus, [], [default_candidate(spec)])
+
+
+def _plan(spec: ExperimentSpec, settings: Settings, stand_in: bool) -> Plan:
+    settings.cache_folder()  # before hours of work, not when the first trial wants it
+    root = settings.corpus_root(spec.run.corpus.type) if not stand_in else None
+    return make_plan(spec, stand_in=stand_in, corpus_root=root)
+
+
+@contextmanager
+def _stages(  # noqa: PLR0917
+    plan: Plan, settings: Settings, folder: str, trials: int, concurrency: int | None, observer: Observer
+) -> Iterator[tuple[Stages, Recorder]]:
+    with ExitStack() as resources:
+        recorder = resources.enter_context(recording(plan, settings, folder, observer))
+        yield (
+            Stages(
+                plan=plan,
+                settings=settings,
+                observer=Observers(observer, recorder),
+                sweep_folder=folder,
+                trials=trials,
+                concurrency=concurrency or settings.concurrency,
+                resources=resources,
+            ),
+            recorder,
+        )
+
+
+def _taught(stages: Stages) -> Record:
+    """The corpus's record, once the transfer sets are there."""
+    corpus = stages.prepare()
+    stages.teach()
+    stages.harvest()
+    return corpus
+
+
+def _conclude(
+    stages: Stages, recorder: Recorder, corpus: Record, trials: list[TrialRecord], chosen: list[Candidate]
+) -> Summary:
+    """Confirm these candidates and the ablations of the first of them."""
+    ablated, left_out = ablations(stages.plan.spec, chosen[0])
+    for told in left_out:
+        stages.observer.message(told)
+    chosen = [*chosen, *ablated]
+    models = stages.confirm(chosen)
+    summary = _summary(stages, corpus, trials, chosen, models)
+    recorder.finished(summary)
+    return summary
 
 
 def _summary(
@@ -91,8 +147,20 @@ def _summary(
             stages.observer.model_confirmed(row)
         return summary
     summary = _work_out(stages, corpus, trials, chosen, models)
+    store_confusion(storage, f"{stages.sweep_folder}/confusion-{digest}.parquet", summary)
     storage.write_text(key, summary.model_dump_json(indent=1))
     return summary
+
+
+def store_confusion(storage: Storage, key: str, summary: Summary) -> None:
+    """Every row's confusion matrix as one table, beside the summary of the same digest."""
+    import pyarrow.parquet as pq
+
+    from orchestrator.confusion import confusion_table
+
+    with TemporaryDirectory(prefix="orch-confusion-") as folder:
+        pq.write_table(confusion_table(summary.leaderboard, summary.labels), Path(folder) / "confusion.parquet")
+        storage.upload(Path(folder) / "confusion.parquet", key)
 
 
 def stored_summary(storage: Storage, key: str) -> Summary | None:
@@ -115,16 +183,17 @@ def _work_out(
     students = score_students(stages.storage, chosen, models, metric, resamples)
     teachers = score_teachers(
         stages.storage,
-        plan.transfer_set,
+        [(fold.transfer_set, {str(name): fp for name, fp in fold.teachers.items()}) for fold in plan.folds],
         stages.settings.cache / "transfer_sets",
-        {str(name): fp for name, fp in plan.teachers.items()},
         metric,
         resamples,
     )
+    base = students[0]
     # Which of the best is the best is decided on dev; test only says how good it is.
     students.sort(key=lambda s: (s.row.role != "best", -s.row.dev_score if s.row.role == "best" else 0.0))
     best = students[0]
-    controls = [s for s in students if s.row.role in ("default", "control")]
+    controls = [s for s in students[1:] if s.row.role in ("default", "control")]
+    ablated = [s for s in students if s.row.role == "ablation"]
     rows = [scored.row for scored in (*students, *teachers)]
     for row in rows:
         stages.observer.model_confirmed(row)
@@ -140,6 +209,9 @@ def _work_out(
         gains=gains(best, controls, metric, resamples),
         ceilings=ceilings(corpus),
         paths=paths(stages),
+        folds=len(plan.folds) if len(plan.folds) > 1 else 0,
+        labels=list(corpus.info["labels"]),
+        ablations=gains(base, ablated, metric, resamples, named=True),
     )
 
 
@@ -163,11 +235,14 @@ def ceilings(corpus: Record) -> Ceilings | None:
 
 def paths(stages: Stages) -> dict[str, str]:
     plan, storage = stages.plan, stages.storage
+    made = {f"teacher-{name}": storage.url(f"teachers/{fp}") for name, fp in plan.folds[0].teachers.items()}
+    made["transfer_set"] = storage.url(f"transfer_sets/{plan.folds[0].transfer_set}")
+    if len(plan.folds) > 1:
+        made = {name: storage.url(name) for name in ("teachers", "transfer_sets")}
     return {
         "storage": storage.root,
         "corpus": storage.url(f"corpora/{plan.corpus}"),
-        **{f"teacher-{name}": storage.url(f"teachers/{fp}") for name, fp in plan.teachers.items()},
-        "transfer_set": storage.url(f"transfer_sets/{plan.transfer_set}"),
+        **made,
         "sweep": storage.url(stages.sweep_folder),
         "models": storage.url("models"),
         "mlflow": stages.settings.mlflow_tracking_uri,

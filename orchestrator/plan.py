@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator.errors import ExperimentError
 from orchestrator.experiment import ExperimentSpec, sweep_fingerprint
-from orchestrator.space import corners
+from orchestrator.space import corners, with_values
 from trainables.spec import RunSpec, TeacherName
 from trainables.spec.demands import needs_of
 from trainables.spec.needs import Needs, together
 from trainables.storage import Storage
+
+
+class FoldPlan(BaseModel):
+    """One fold, or the one split that there is: its run, and what is made for it alone."""
+
+    model_config = ConfigDict(frozen=True)
+
+    fold: int | None
+    run: RunSpec
+    """The experiment's, with the fold."""
+    teachers: dict[TeacherName, str]
+    transfer_set: str
 
 
 @dataclass(frozen=True)
@@ -20,8 +36,8 @@ class Plan:
     spec: ExperimentSpec
     stand_in: bool
     corpus: str
-    teachers: dict[TeacherName, str]
-    transfer_set: str
+    folds: tuple[FoldPlan, ...]
+    """In the order of `run.folds`; one without a number where the corpus has one official split."""
     needs: Needs
     sweep: str
 
@@ -29,33 +45,55 @@ class Plan:
     def run(self) -> RunSpec:
         return self.spec.run
 
+    @property
+    def transfer_sets(self) -> dict[int | None, str]:
+        """By fold."""
+        return {one.fold: one.transfer_set for one in self.folds}
+
 
 def make_plan(
     spec: ExperimentSpec, *, stand_in: bool, corpus_root: Path | None, alignments: Path | None = None
 ) -> Plan:
     """The plan of an experiment; reads the corpus's listing and local checkpoints, and nothing else."""
     from trainables.prepare import corpus_fingerprint
-    from trainables.teachers.identity import teacher_fingerprints, transfer_fingerprint
 
     corpus = corpus_fingerprint(spec.run.corpus, corpus_root, alignments)
-    teachers = teacher_fingerprints(spec.run, corpus)
     needs = harvest_needs(spec)
-    transfer_set = transfer_fingerprint(spec.run, {str(name): fp for name, fp in teachers.items()}, needs)
+    folds = tuple(plan_fold(spec.run, fold, corpus, needs) for fold in spec.run.folds)
     return Plan(
         spec=spec,
         stand_in=stand_in,
         corpus=corpus,
-        teachers=teachers,
-        transfer_set=transfer_set,
+        folds=folds,
         needs=needs,
-        sweep=sweep_fingerprint(spec, transfer_set),
+        sweep=sweep_fingerprint(spec, *(one.transfer_set for one in folds)),
     )
 
 
+def plan_fold(run: RunSpec, fold: int | None, corpus: str, needs: Needs) -> FoldPlan:
+    from trainables.teachers.identity import teacher_fingerprints, transfer_fingerprint
+
+    run = run.model_copy(update={"fold": fold})
+    teachers = teacher_fingerprints(run, corpus)
+    transfer_set = transfer_fingerprint(run, {str(name): fp for name, fp in teachers.items()}, needs)
+    return FoldPlan(fold=fold, run=run, teachers=teachers, transfer_set=transfer_set)
+
+
 def harvest_needs(spec: ExperimentSpec) -> Needs:
-    """What any point of the search may read of the teachers; logits and pooled vectors are always kept."""
+    """What any point of the search and any ablation may read of the teachers; logits and pooled vectors always."""
     runs = [spec.run, *(run for _, _, run in corners(spec.search.space, spec.run))]
-    return together(Needs(logits=True, pooled=True), *(needs_of(run) for run in runs))
+    return together(Needs(logits=True, pooled=True), *(needs_of(run) for run in (*runs, *_ablated(spec, runs))))
+
+
+def _ablated(spec: ExperimentSpec, runs: list[RunSpec]) -> Iterator[RunSpec]:
+    """Each ablation of the first of these runs that has its paths."""
+    for change in spec.confirm.ablations.values():
+        for run in runs:
+            try:
+                yield with_values(run, change)
+            except ExperimentError:
+                continue
+            break
 
 
 def generation(storage: Storage, name: str, fingerprint: str, *, fresh: bool) -> str:

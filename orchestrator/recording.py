@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from trainables.artifacts import fingerprint
 from trainables.storage import Storage
 
 if TYPE_CHECKING:
-    from orchestrator.tracking import MlflowObserver, SweepInfo
+    from orchestrator.tracking import DataInput, MlflowObserver, SweepInfo
 
 
 class Recorder(Observer):
@@ -79,6 +80,7 @@ class Recorder(Observer):
             text = Path(scratch) / "summary.json"
             text.write_text(summary.model_dump_json(indent=1), encoding="utf-8")
             mlflow.artifact(text)
+            self._confusion(mlflow, summary, Path(scratch))
             best = summary.leaderboard[0]
             mlflow.model(self._fetched(best.models[0], Path(scratch) / "model"), best.name)
         if mlflow.close():
@@ -87,6 +89,14 @@ class Recorder(Observer):
     def close(self, status: Literal["KILLED", "FAILED"], reason: str) -> None:
         if self._open:
             self._open.close(status, reason)
+
+    def _confusion(self, mlflow: MlflowObserver, summary: Summary, folder: Path) -> None:
+        """The leaderboard's confusion matrices, in the form that MLflow's UI shows as a table."""
+        from orchestrator.confusion import as_columns
+
+        path = folder / "confusion.json"
+        path.write_text(json.dumps(as_columns(summary.leaderboard, summary.labels)), encoding="utf-8")
+        mlflow.artifact(path)
 
     def _fetched(self, model: str, folder: Path) -> Path:
         for file in self.storage.list(f"models/{model}"):
@@ -111,11 +121,10 @@ class Recorder(Observer):
         return self._open
 
     def _info(self) -> SweepInfo:
-        from orchestrator.tracking import DataInput, SweepInfo, artifact_location
+        from orchestrator.tracking import SweepInfo, artifact_location
 
         plan, spec = self.plan, self.plan.spec
         sweep = self.folder.rsplit("/", 1)[-1]
-        corpus, transfer = f"corpora/{plan.corpus}", f"transfer_sets/{plan.transfer_set}"
         commit = git_commit()
         return SweepInfo(
             sweep=sweep,
@@ -125,8 +134,7 @@ class Recorder(Observer):
             tags={
                 "corpus": spec.run.corpus.type,
                 "corpus_fingerprint": plan.corpus,
-                "transfer_set": plan.transfer_set,
-                **{f"teacher_{name}": value for name, value in plan.teachers.items()},
+                **_made(plan),
                 **({"git_commit": commit} if commit else {}),
             },
             params={
@@ -134,12 +142,20 @@ class Recorder(Observer):
                 "search": spec.search.model_dump(mode="json", exclude={"space"}),
             },
             inputs=[
-                DataInput(name=spec.run.corpus.type, digest=plan.corpus, source=self.storage.url(corpus)),
-                DataInput(name="transfer-set", digest=plan.transfer_set, source=self.storage.url(transfer)),
+                self._input(spec.run.corpus.type, "corpora", plan.corpus),
+                *(
+                    self._input(f"transfer-set{_of(fold, '-')}", "transfer_sets", one)
+                    for fold, one in plan.transfer_sets.items()
+                ),
             ],
             objectives=[(one.metric, one.direction) for one in spec.search.objectives],
             artifact_location=artifact_location(self.settings.mlflow_tracking_uri),
         )
+
+    def _input(self, name: str, kind: str, identity: str) -> DataInput:
+        from orchestrator.tracking import DataInput
+
+        return DataInput(name=name, digest=identity, source=self.storage.url(f"{kind}/{identity}"))
 
     def _waiting(self) -> bool:
         from orchestrator.tracking import waiting
@@ -154,6 +170,19 @@ class Recorder(Observer):
             "models": [row.models for row in summary.leaderboard],
         }
         return f"{self.folder}/shown-{fingerprint('shown', 1, content)}.json"
+
+
+def _made(plan: Plan) -> dict[str, str]:
+    """Each fold's transfer set and teachers, by the names of their tags."""
+    found = {}
+    for fold in plan.folds:
+        found[f"transfer_set{_of(fold.fold, '_')}"] = fold.transfer_set
+        found |= {f"teacher_{name}{_of(fold.fold, '_')}": value for name, value in fold.teachers.items()}
+    return found
+
+
+def _of(fold: int | None, mark: str) -> str:
+    return "" if fold is None else f"{mark}fold{mark}{fold}"
 
 
 @contextmanager

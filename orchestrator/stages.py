@@ -11,10 +11,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import StageError
 from orchestrator.events import Observer, StageName, TrialRecord, watching
+from orchestrator.experiment import reads_of
 from orchestrator.plan import Plan
 from orchestrator.settings import Settings, cores
 from orchestrator.summary import StageSummary
@@ -73,19 +75,17 @@ class Stages:
 
             self._cluster()
             run_teach(
-                self.plan.run,
+                self.plan.folds,
                 storage=self.root,
                 corpus=self.plan.corpus,
-                fingerprints=self.plan.teachers,
                 resources=self.plan.spec.resources,
                 on_progress=self._progress("teach"),
             )
-            metric = self.plan.run.metric
-            records = {name: self._record(prefix(fp)) for name, fp in self.plan.teachers.items()}
-            return ", ".join(f"{name} dev {metric} {r.info['dev'][metric]:.3f}" for name, r in records.items())
+            scores = self._teacher_scores()
+            return ", ".join(f"{name} dev {self.plan.run.metric} {score:.3f}" for name, score in scores.items())
 
-        ready = all(self._has(prefix(fp)) for fp in self.plan.teachers.values())
-        self._run("teach", ready, f"teachers {', '.join(self.plan.teachers)}", work)
+        ready = all(self._has(prefix(fp)) for fold in self.plan.folds for fp in fold.teachers.values())
+        self._run("teach", ready, f"teachers {', '.join(self.plan.folds[0].teachers)}{self._of_folds}", work)
 
     def harvest(self) -> None:
         from trainables.transfer_set import prefix
@@ -95,19 +95,19 @@ class Stages:
 
             self._cluster()
             run_harvest(
-                self.plan.run,
+                self.plan.folds,
                 storage=self.root,
                 corpus=self.plan.corpus,
-                teachers={str(name): fp for name, fp in self.plan.teachers.items()},
-                transfer_set=self.plan.transfer_set,
                 needs=self.plan.needs,
                 resources=self.plan.spec.resources,
                 on_progress=self._progress("harvest"),
             )
-            return _rows(self._record(prefix(self.plan.transfer_set)))
+            return _rows(self._record(prefix(self.plan.folds[0].transfer_set))) + self._of_folds
 
-        ready = self._has(prefix(self.plan.transfer_set))
-        self._run("harvest", ready, f"transfer set {self.plan.transfer_set}", work)
+        ready = all(self._has(prefix(fold.transfer_set)) for fold in self.plan.folds)
+        sets = [fold.transfer_set for fold in self.plan.folds]
+        what = f"transfer set {sets[0]}" if len(sets) == 1 else f"{len(sets)} transfer sets"
+        self._run("harvest", ready, what, work)
 
     def sweep(self) -> list[TrialRecord]:
         from orchestrator.journal import Journal
@@ -125,7 +125,7 @@ class Stages:
                 spec=self.plan.spec,
                 storage=self.root,
                 sweep=self.sweep_folder,
-                transfer_set=self.plan.transfer_set,
+                transfer_sets=tuple(self.plan.transfer_sets.values()),
                 cache=str(self.settings.cache),
                 trials=self.trials,
                 concurrency=self.concurrency,
@@ -139,14 +139,18 @@ class Stages:
         self._run("sweep", ready, f"{self.trials} trials", work, f"{len(finished)} trials are finished")
         return found
 
+    def skip_sweep(self, why: str) -> None:
+        self.observer.stage_skipped("sweep", why)
+        self.done["sweep"] = StageSummary(skipped=True, seconds=0.0, why=why)
+
     def confirm(self, candidates: list[Candidate]) -> dict[str, list[str]]:
-        """The fingerprints of every candidate's models, one per seed, by the candidate's name."""
+        """The fingerprints of every candidate's models, one per seed and fold, by the candidate's name."""
         from orchestrator.model_ids import confirmed_models
         from trainables.artifacts import RECORD
 
         confirm = self.plan.spec.confirm
-        jobs, by_name = confirmed_models(candidates, confirm.seeds, self.plan.transfer_set, confirm.mc_passes)
-        missing = {fp: run for fp, run in jobs.items() if not self.storage.exists(f"models/{fp}/{RECORD}")}
+        jobs, by_name = confirmed_models(candidates, confirm.seeds, self.plan.transfer_sets, confirm.mc_passes)
+        missing = [one for fp, one in jobs.items() if not self.storage.exists(f"models/{fp}/{RECORD}")]
 
         def work() -> str:
             from orchestrator.launch.confirm import ModelJob, run_models
@@ -161,9 +165,8 @@ class Stages:
                 self.observer.stage_progress("confirm", count, len(missing), job.fingerprint)
 
             run_models(
-                [ModelJob(fp, run) for fp, run in missing.items()],
+                [ModelJob(one.fingerprint, one.run, one.transfer_set) for one in missing],
                 storage=self.root,
-                transfer_set=self.plan.transfer_set,
                 cache=str(self.settings.cache),
                 mc_passes=confirm.mc_passes,
                 resources=self.plan.spec.resources.confirm,
@@ -175,6 +178,20 @@ class Stages:
         self._run("confirm", not missing, f"{len(missing)} of {len(jobs)} models", work)
         return by_name
 
+    def _teacher_scores(self) -> dict[str, float]:
+        """Each teacher's dev score, its mean over folds."""
+        from trainables.teachers.identity import prefix
+
+        each: dict[str, list[float]] = {}
+        for fold in self.plan.folds:
+            for name, fp in fold.teachers.items():
+                each.setdefault(name, []).append(self._record(prefix(fp)).info["dev"][self.plan.run.metric])
+        return {name: fmean(values) for name, values in each.items()}
+
+    @property
+    def _of_folds(self) -> str:
+        return f", in each of {len(self.plan.folds)} folds" if len(self.plan.folds) > 1 else ""
+
     def _record_sweep(self, trials: list[TrialRecord], seconds: float) -> None:
         """The record of the sealed tables; extending the sweep writes it anew."""
         from orchestrator.journal import TABLES
@@ -184,7 +201,7 @@ class Stages:
             kind="sweep",
             fingerprint=self.plan.sweep,
             spec=self.plan.spec.model_dump(mode="json"),
-            reads={"transfer_set": self.plan.transfer_set},
+            reads=reads_of(list(self.plan.transfer_sets.values())),
             rows={state: states.count(state) for state in sorted(set(states))},
             info={"stand_in": self.plan.stand_in},
             created=datetime.now(UTC),
@@ -206,10 +223,11 @@ class Stages:
         self.done[stage] = StageSummary(skipped=False, seconds=round(report.seconds, 2), why=report.note)
 
     def _readable(self) -> None:
-        """Fetch and verify the transfer set before a trial does, whose failure would be kept as the trial's own."""
+        """Fetch and verify the transfer sets before a trial does: its failure would be kept as the trial's own."""
         from trainables.transfer_set import materialise
 
-        materialise(self.storage, self.plan.transfer_set, self.settings.cache / "transfer_sets")
+        for transfer_set in self.plan.transfer_sets.values():
+            materialise(self.storage, transfer_set, self.settings.cache / "transfer_sets")
 
     def _cluster(self) -> None:
         """Connect to Ray, once."""

@@ -1,4 +1,4 @@
-"""The summary of a sweep, as `--json` prints it and as `<sweep>/confirm-<digest>.json` keeps it."""
+"""The summary of a sweep, as `--json` prints it and as `<sweep>/summary-<digest>.json` keeps it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ class TrialCounts(_Value):
 
 
 class Gain(_Value):
-    """How much the best configuration scores above another one, on test."""
+    """How much one configuration scores above another one, on test."""
 
+    of: str = ""
+    """Name of the row that gained; empty: the best one."""
     over: str
     """Name of the leaderboard row that is compared with."""
     difference: float
@@ -60,6 +62,12 @@ class Summary(_Value):
     """Where everything lies, by what it is: storage, sweep, models, mlflow, ..."""
     front: list[int] = []
     """Numbers of the trials on the Pareto front, where several objectives are searched."""
+    folds: int = 0
+    """Of the cross-validation; 0 with one official split."""
+    labels: list[str] = []
+    """Of the rows and columns of the confusion matrices."""
+    ablations: list[Gain] = []
+    """What each ablation costs: the gain of the configuration that it is laid on over the ablated one."""
 
 
 __all__ = ["Ceilings", "Gain", "StageSummary", "Summary", "TrialCounts"]

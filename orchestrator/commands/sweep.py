@@ -11,7 +11,10 @@ import typer
 from orchestrator.commands.options import JSON, NAME, SCALE, SETS, STORAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orchestrator.display.board import BoardSpec
+    from orchestrator.events import Observer
     from orchestrator.resolve import Resolved
     from orchestrator.settings import Settings
     from orchestrator.summary import Summary
@@ -57,35 +60,48 @@ def _run(
     found: Resolved, settings: Settings, human: TextIO, *, trials: int | None, fresh: bool, plain: bool
 ) -> Summary:
     from orchestrator import pipeline
-    from orchestrator.display.choose import console, display
-    from orchestrator.display.tables import STAND_IN, print_summary
 
-    with display(_board(found, trials), human, plain=plain) as shown:
-        shown.message(f"scale {found.scale}: {found.scale_why}")
-        if found.stand_in or found.spec.run.corpus.type == "standin":
-            shown.message(STAND_IN, "warning")
-        summary = pipeline.sweep(
+    def work(observer: Observer) -> Summary:
+        return pipeline.sweep(
             found.spec,
             settings,
             stand_in=found.stand_in,
             fresh=fresh,
             trials=trials,
             concurrency=settings.concurrency,
-            observer=shown,
+            observer=observer,
         )
+
+    board = board_of(found, "sweep", trials or found.spec.search.trials)
+    return shown(found, board, human, work, plain=plain)
+
+
+def shown(
+    found: Resolved, board: BoardSpec, human: TextIO, work: Callable[[Observer], Summary], *, plain: bool
+) -> Summary:
+    """Do the work under a display that fits the stream, then print its summary there."""
+    from orchestrator.display.choose import console, display
+    from orchestrator.display.tables import STAND_IN, print_summary
+
+    with display(board, human, plain=plain) as observer:
+        observer.message(f"scale {found.scale}: {found.scale_why}")
+        if found.stand_in or found.spec.run.corpus.type == "standin":
+            observer.message(STAND_IN, "warning")
+        summary = work(observer)
     print_summary(summary, console(human))
     return summary
 
 
-def _board(found: Resolved, trials: int | None) -> BoardSpec:
+def board_of(found: Resolved, command: str, trials: int) -> BoardSpec:
     from orchestrator.display.board import BoardSpec
 
     spec = found.spec
     objective = spec.search.objectives[0]
     corpus = "stand-in corpus" if found.stand_in else spec.run.corpus.type
     return BoardSpec(
-        title=f"orch sweep {spec.name} · {corpus} · {found.scale}",
+        title=f"orch {command} {spec.name} · {corpus} · {found.scale}",
         metric=objective.metric,
         highest=objective.direction == "max",
-        trials=trials or spec.search.trials,
+        trials=trials,
+        folds=len(spec.run.folds) if len(spec.run.folds) > 1 else 0,
     )

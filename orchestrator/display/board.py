@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Literal
 
 from orchestrator.events import STAGES, ModelRow, Observer, Report, StageName, TrialRecord, TrialState
+from orchestrator.scores import by_fold
 
 StageState = Literal["waiting", "running", "done", "skipped"]
 Message = tuple[str, Literal["info", "warning"]]
@@ -35,6 +37,8 @@ class BoardSpec:
     highest: bool = True
     trials: int = 0
     """Trials that the sweep will have in all; 0 where nobody knows."""
+    folds: int = 0
+    """Of each trial; 0 with one official split."""
 
 
 @dataclass
@@ -95,14 +99,22 @@ class Board(Observer):
         return max(self.spec.trials, len(self.trials))
 
     def score(self, trial: TrialRecord) -> float | None:
-        """Its objective where it ended with one, else its best epoch so far; None before the first that counts."""
+        """Its objective where it ended with one, else its best epoch so far; None before the first that counts.
+
+        Over folds, the mean of each fold's.
+        """
         ended = trial.values.get(self.spec.metric)
         if ended is not None:
             return ended
         if trial.state == "failed":
             return None
+        folds = [self._best(reports) for reports in by_fold(trial.reports).values()] or [self._best(trial.reports)]
+        seen = [score for score in folds if score is not None]
+        return fmean(seen) if seen else None
+
+    def _best(self, reports: Sequence[Report]) -> float | None:
         key = f"dev/{self.spec.metric}"
-        seen = [r.metrics[key] for r in trial.reports if key in r.metrics and r.metrics.get("phase", 1) >= 1]
+        seen = [r.metrics[key] for r in reports if key in r.metrics and r.metrics.get("phase", 1) >= 1]
         return (max if self.spec.highest else min)(seen, default=None)
 
     def best(self) -> TrialRecord | None:

@@ -45,6 +45,17 @@ def shown_trials(board: Board, best: TrialRecord | None) -> list[TrialRecord]:
     return [chosen[number] for number in sorted(chosen)]
 
 
+def reached(trial: TrialRecord, folds: int) -> str:
+    """`7`, or over folds `fold 2/5, 7`: the last epoch that ended; empty before the first."""
+    if not trial.reports:
+        return ""
+    last = trial.reports[-1].metrics
+    if "fold" not in last:
+        return str(trial.epochs)
+    epoch = last.get("epoch", last.get("ended_at", 0.0))
+    return f"fold {int(last['fold']) + 1}/{folds}, {int(epoch)}"
+
+
 def varying(trials: list[TrialRecord]) -> list[str]:
     """The searched paths whose values are not the same in all of these trials."""
     seen: dict[str, set[str]] = {}

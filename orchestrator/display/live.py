@@ -12,7 +12,7 @@ from rich.text import Text
 
 from orchestrator.display import words
 from orchestrator.display.board import Board, BoardSpec, StageView
-from orchestrator.display.lines import ROWS, shown_trials, spread, stage_words, varying
+from orchestrator.display.lines import ROWS, reached, shown_trials, spread, stage_words, varying
 from orchestrator.events import STAGES, Observers, TrialRecord
 
 _STYLES = {"running": "cyan", "completed": "green", "pruned": "yellow", "failed": "red", "queued": "dim"}
@@ -97,7 +97,7 @@ class LiveDisplay(Observers):
             number = f"{'*' if trial is best else ''}{trial.number}"
             told = trial.reason if trial.state == "failed" else _told(trial, names)
             state = Text(trial.state, style=_STYLES[trial.state])
-            table.add_row(number, state, str(trial.epochs or ""), score, Text(told))
+            table.add_row(number, state, reached(trial, self.board.spec.folds), score, Text(told))
         return table
 
     def _models(self) -> Table:

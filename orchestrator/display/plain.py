@@ -9,7 +9,7 @@ from typing import Literal, TextIO
 
 from orchestrator.display import words
 from orchestrator.display.board import Board, BoardSpec
-from orchestrator.display.lines import spread, stage_words
+from orchestrator.display.lines import reached, spread, stage_words
 from orchestrator.events import STAGES, ModelRow, Observers, StageName, TrialRecord
 
 BEAT_SECONDS = 30.0
@@ -60,6 +60,8 @@ class PlainDisplay(Observers):
         told = trial.reason if trial.state == "failed" else words.params(trial.params, names)
         role = "" if trial.role == "search" else f" [{trial.role}]"
         epochs = f"epoch {trial.epochs}" if trial.epochs else "no epoch"
+        if self.board.spec.folds and trial.reports:
+            epochs = reached(trial, self.board.spec.folds)
         score = words.score(self.board.score(trial)).replace("–", "-")
         self._say(f"trial {trial.number}{role}: {trial.state}, {epochs}, score {score}; {told}".rstrip("; "))
 

@@ -23,31 +23,31 @@ LOST_PROCESSES = 2
 class ModelJob:
     fingerprint: str
     run: RunSpec
+    transfer_set: str
 
 
 class Confirmation(BaseModel):
     """What every job shares."""
 
     storage: str
-    transfer_set: str
     cache: str
     mc_passes: int
     resources: WorkerResources
 
 
-Confirm = Callable[[Confirmation, str, RunSpec], None]
+Confirm = Callable[[Confirmation, ModelJob], None]
 """Trains, evaluates and publishes one model."""
 
 
-def confirm_student(shared: Confirmation, fingerprint: str, run: RunSpec) -> None:
+def confirm_student(shared: Confirmation, job: ModelJob) -> None:
     from orchestrator.launch.trial import transfer_set
     from trainables.confirm import confirm_model
 
     confirm_model(
-        run,
-        transfer_set(shared.storage, shared.transfer_set, shared.cache),
+        job.run,
+        transfer_set(shared.storage, job.transfer_set, shared.cache),
         Storage(shared.storage),
-        fingerprint,
+        job.fingerprint,
         mc_passes=shared.mc_passes,
         threads=max(1, int(shared.resources.cpus)),
         device="cuda" if shared.resources.gpus else "cpu",
@@ -58,7 +58,6 @@ def run_models(
     jobs: Sequence[ModelJob],
     *,
     storage: str,
-    transfer_set: str,
     cache: str,
     mc_passes: int,
     resources: WorkerResources,
@@ -74,7 +73,6 @@ def run_models(
     root = Storage(storage)
     shared = Confirmation(
         storage=root.root,
-        transfer_set=transfer_set,
         cache=str(Path(cache).expanduser().absolute()),
         mc_passes=mc_passes,
         resources=resources.model_copy(update={"workers": 1}),
@@ -113,8 +111,7 @@ def _run_all(
     while waiting or running:
         while waiting and len(running) < parallel:
             job = waiting.pop(0)
-            sent = (shared.model_dump(mode="json"), job.fingerprint, job.run.model_dump(mode="json"), confirm)
-            running[task.remote(*sent)] = job
+            running[task.remote(shared.model_dump(mode="json"), _sent(job), confirm)] = job
         for reference in ray.wait(list(running), num_returns=1)[0]:
             job = running.pop(reference)
             try:
@@ -128,12 +125,17 @@ def _run_all(
     return failures
 
 
-def _confirm(shared: dict[str, Any], fingerprint: str, run: dict[str, Any], confirm: Confirm) -> str:
+def _sent(job: ModelJob) -> dict[str, Any]:
+    return {**vars(job), "run": job.run.model_dump(mode="json")}
+
+
+def _confirm(shared: dict[str, Any], job: dict[str, Any], confirm: Confirm) -> str:
     """In the worker; an error comes back as its reason, and the process stays."""
     from orchestrator.launch.trial import reason_of
 
     try:
-        confirm(Confirmation.model_validate(shared), fingerprint, RunSpec.model_validate(run))
+        run = RunSpec.model_validate(job["run"])
+        confirm(Confirmation.model_validate(shared), ModelJob(**{**job, "run": run}))
     except Exception as error:
         return reason_of(error)
     return ""

@@ -6,64 +6,79 @@ A shard appears in the storage only when it is whole, so a harvest that ended ea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from orchestrator.errors import StageError
 from orchestrator.experiment import Resources, WorkerResources
 from orchestrator.launch.cluster import concurrency, current, last_line
 from orchestrator.launch.trial import reason_of
+from orchestrator.plan import FoldPlan
 from trainables.artifacts import read_record
 from trainables.errors import UserError
-from trainables.spec import RunSpec
 from trainables.spec.needs import Needs
 from trainables.storage import Storage
 from trainables.teachers.plan import HarvestPlan
 
 LOST_PROCESSES = 2
 Progress = Callable[[int, int, str], None]
+Job = tuple[int, int]
+"""(place of the plan, shard)"""
 
 
 def run_harvest(
-    run: RunSpec,
+    folds: Sequence[FoldPlan],
     *,
     storage: str,
     corpus: str,
-    teachers: Mapping[str, str],
-    transfer_set: str,
     needs: Needs,
     resources: Resources,
     on_progress: Progress,
 ) -> None:
-    """Make the transfer set `transfer_set` unless it is there. `on_progress` gets (shards done, shards, note).
+    """Make every fold's transfer set that is not there. `on_progress` gets (shards done, shards, note).
 
     Raises UserError or StageError with the reason of the first shard that failed, once those under way have ended.
     """
     root = Storage(storage)
-    plan = HarvestPlan(root, run, corpus, dict(teachers), needs)
-    if plan.fingerprint != transfer_set:
-        raise StageError(f"the harvest would make transfer set {plan.fingerprint}, not {transfer_set}")
-    if read_record(root, plan.prefix) is None:
-        _run_shards(plan, resources.harvest, on_progress)
+    plans = []
+    for fold in folds:
+        plan = HarvestPlan(root, fold.run, corpus, {str(name): fp for name, fp in fold.teachers.items()}, needs)
+        if plan.fingerprint != fold.transfer_set:
+            raise StageError(f"the harvest would make transfer set {plan.fingerprint}, not {fold.transfer_set}")
+        if read_record(root, plan.prefix) is None:
+            plans.append(plan)
+    if plans:
+        _run_shards(plans, resources.harvest, on_progress)
 
 
-def _run_shards(plan: HarvestPlan, need: WorkerResources, on_progress: Progress) -> None:
+def _run_shards(plans: list[HarvestPlan], need: WorkerResources, on_progress: Progress) -> None:
+    """Every pending shard of every plan by one pool, plan after plan; each plan is finished with its last shard."""
     import ray
 
-    began = time.monotonic()
-    pending, total = plan.pending(), len(plan.shard_keys())
+    pending, total = [plan.pending() for plan in plans], sum(len(plan.shard_keys()) for plan in plans)
+    jobs = [(place, shard) for place, shards in enumerate(pending) for shard in shards]
     parallel = concurrency(current(), need.model_copy(update={"workers": 1}), None, "harvest")
     actor = ray.remote(_HarvestActor).options(
         num_cpus=need.cpus, num_gpus=need.gpus, max_restarts=LOST_PROCESSES, max_task_retries=LOST_PROCESSES
     )
-    pool = [actor.remote(plan, need.model_dump()) for _ in range(max(1, min(parallel, len(pending))))]
-    done = total - len(pending)
+    pool = [actor.remote(plans, need.model_dump()) for _ in range(max(1, min(parallel, len(jobs))))]
+    done = total - len(jobs)
     on_progress(done, total, f"{len(pool)} process(es) load the teachers")
+    began, left = time.monotonic(), [len(shards) for shards in pending]
+
+    def finish(place: int) -> None:
+        nonlocal began
+        _result(ray.get(pool[0].finish.remote(place, time.monotonic() - began)))
+        began = time.monotonic()
+
     try:
-        for _ in _map(pool, pending):
-            done += 1
-            on_progress(done, total, "")
-        _result(ray.get(pool[0].finish.remote(time.monotonic() - began)))
+        for place in [place for place, count in enumerate(left) if not count]:
+            finish(place)
+        for place, _ in _map(pool, jobs):
+            done, left[place] = done + 1, left[place] - 1
+            on_progress(done, total, f"fold {place + 1}/{len(plans)}" if len(plans) > 1 else "")
+            if not left[place]:
+                finish(place)
     except ray.exceptions.RayError as error:
         raise StageError(f"harvest: a process was lost too often: {last_line(error)}") from error
     finally:
@@ -71,19 +86,26 @@ def _run_shards(plan: HarvestPlan, need: WorkerResources, on_progress: Progress)
             ray.kill(one)
 
 
-def _map(pool: list[Any], pending: list[int]) -> Any:
-    """Give each actor its next shard when it has stored one; yields once a shard."""
+def _map(pool: list[Any], jobs: list[Job]) -> Iterator[Job]:
+    """Give each actor its next shard when it has stored one; yields each that is stored."""
     import ray
 
-    waiting = list(pending)
-    running = {one.shard.remote(waiting.pop(0)): one for one in pool if waiting}
+    waiting = list(jobs)
+    running: dict[Any, tuple[Any, Job]] = {}
+
+    def send(one: Any) -> None:
+        if waiting:
+            job = waiting.pop(0)
+            running[one.shard.remote(*job)] = (one, job)
+
+    for one in pool:
+        send(one)
     while running:
         (ready,), _ = ray.wait(list(running), num_returns=1)
-        one = running.pop(ready)
+        one, job = running.pop(ready)
         _result(ray.get(ready))
-        if waiting:
-            running[one.shard.remote(waiting.pop(0))] = one
-        yield
+        send(one)
+        yield job
 
 
 def _result(failure: dict[str, Any] | None) -> None:
@@ -94,27 +116,31 @@ def _result(failure: dict[str, Any] | None) -> None:
 class _HarvestActor:
     """One process of the pool; what goes wrong comes back as its reason."""
 
-    def __init__(self, plan: HarvestPlan, need: dict[str, Any]) -> None:
-        self._plan, self._need = plan, WorkerResources.model_validate(need)
+    def __init__(self, plans: list[HarvestPlan], need: dict[str, Any]) -> None:
+        self._plans, self._need = plans, WorkerResources.model_validate(need)
         self._harvester: Any = None
+        self._place = -1
+        """Of the plan whose teachers are loaded."""
 
-    def shard(self, index: int) -> dict[str, Any] | None:
-        return self._try(lambda: self._loaded().shard(index))
+    def shard(self, place: int, index: int) -> dict[str, Any] | None:
+        return self._try(lambda: self._loaded(place).shard(index))
 
-    def finish(self, seconds: float) -> dict[str, Any] | None:
+    def finish(self, place: int, seconds: float) -> dict[str, Any] | None:
         from trainables.teachers.finish import finish
 
-        return self._try(lambda: finish(self._plan, seconds))
+        return self._try(lambda: finish(self._plans[place], seconds))
 
-    def _loaded(self) -> Any:
-        """Loaded at the first shard: a failure then has a reason, and not only a dead process."""
-        if self._harvester is None:
+    def _loaded(self, place: int) -> Any:
+        """Loaded at the first shard of a plan: a failure then has a reason, and not only a dead process."""
+        if self._place != place:
             import torch
 
             from trainables.teachers.harvest import Harvester
 
             torch.set_num_threads(max(1, int(self._need.cpus)))
-            self._harvester = Harvester(self._plan, "cuda" if self._need.gpus else "cpu")
+            self._harvester = None  # the teachers of the fold before go before those of this one come
+            self._harvester = Harvester(self._plans[place], "cuda" if self._need.gpus else "cpu")
+            self._place = place
         return self._harvester
 
     def _try(self, work: Callable[[], Any]) -> dict[str, Any] | None:

@@ -7,18 +7,15 @@ passes every change to the observer at once and to the journal at every change o
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from orchestrator.events import Observer, Report, TrialRecord, TrialState
-from orchestrator.experiment import Objective, SearchSpec
+from orchestrator.experiment import SearchSpec
 from orchestrator.journal import Journal, checkpoint_prefix
-from trainables.spec.metrics import LOWER_IS_BETTER
+from orchestrator.scores import score_of, values_at
 
 WRITE_SECONDS = 5.0
-CLASSIFICATION = 1.0
-"""`phase` of an epoch whose dev score counts."""
 
 
 class Ledger:
@@ -78,7 +75,8 @@ class Ledger:
             return
         record.reason, record.ended = reason, time.time()
         if state != "failed":
-            record.values = values or values_at(best_report(record.reports, self.metric), self.search.objectives)
+            names = [objective.metric for objective in self.search.objectives]
+            record.values = values or values_at(record.reports, self.metric, names)
         self._change(record, state)
         if state == "completed":  # a stopped trial may still be writing its last; `seal` removes those
             self._journal.storage.remove(checkpoint_prefix(number))
@@ -95,7 +93,7 @@ class Ledger:
     def score(self, number: int, report: Report | None = None) -> float | None:
         """The first objective of the trial if it ended now: that of its best epoch so far."""
         earlier = [known for known in self.records[number].reports if report is None or known.epoch < report.epoch]
-        return score_of([*earlier, *([report] if report else [])], self.metric, self.search.objectives[0])
+        return score_of([*earlier, *([report] if report else [])], self.metric, self.search.objectives[0].metric)
 
     def _change(self, record: TrialRecord, state: TrialState) -> None:
         record.state = state
@@ -109,30 +107,3 @@ class Ledger:
 
 class _Absent:
     """What stands in a pickle for what must not be in it."""
-
-
-def best_report(reports: Sequence[Report], metric: str) -> Report | None:
-    """The earliest epoch with the best dev score, of those whose score counts; None where none does."""
-    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
-    key = f"dev/{metric}"
-    counted = [r for r in reports if r.metrics.get("phase", CLASSIFICATION) == CLASSIFICATION and key in r.metrics]
-    finite = [r for r in counted if math.isfinite(r.metrics[key])]
-    return max(finite, key=lambda r: sign * r.metrics[key], default=None)
-
-
-def values_at(report: Report | None, objectives: Sequence[Objective]) -> dict[str, float]:
-    """Those objectives that an epoch's report holds."""
-    if report is None:
-        return {}
-    found = {objective.metric: report.metrics.get(f"dev/{objective.metric}") for objective in objectives}
-    return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
-
-
-def score_of(reports: Sequence[Report], metric: str, objective: Objective) -> float | None:
-    return values_at(best_report(reports, metric), [objective]).get(objective.metric)
-
-
-def scores_by_epoch(reports: Sequence[Report], metric: str, objective: Objective) -> dict[int, float]:
-    """The objective at the best epoch so far, at each epoch from the first that counts."""
-    found = {r.epoch: score_of(reports[: i + 1], metric, objective) for i, r in enumerate(reports)}
-    return {epoch: score for epoch, score in found.items() if score is not None}

@@ -4,6 +4,9 @@ Ray's counter starts again when a trial does, and its own bookkeeping dies with 
 filled from the trial records first. A trial is judged by its best epoch so far. The default and the control are
 never stopped: they are what the searched ones are measured against; the control is not part of the search and
 fills no rung.
+
+A trial over folds is judged by epochs in its first fold and at the end of every later one, by the mean over folds
+(`orchestrator.scores`): a young score among ripe ones would tell trials apart by luck.
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 
 from orchestrator.events import Report, TrialRecord
 from orchestrator.experiment import Asha, ExperimentSpec
-from orchestrator.launch.ledger import Ledger, score_of
+from orchestrator.launch.ledger import Ledger
 from orchestrator.launch.messages import reports_of
+from orchestrator.scores import score_of
 from trainables.spec.metrics import METRICS
 
 
@@ -33,7 +37,9 @@ class JournalAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
 
     def __init__(self, ledger: Ledger, spec: ExperimentSpec, asha: Asha) -> None:
         objective = spec.search.objectives[0]
-        self._ledger, self._objective, self._epochs = ledger, objective, spec.run.training.epochs
+        self._ledger, self._objective = ledger, objective
+        self._folds, self._fold_epochs = len(spec.run.folds), spec.run.training.epochs
+        self._epochs = self._folds * self._fold_epochs
         super().__init__(
             time_attr="epoch",
             metric=objective.metric,
@@ -53,11 +59,12 @@ class JournalAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
         reports = reports_of(result)
         if not reports or record.role == "control":
             return str(TrialScheduler.CONTINUE)
-        epoch = reports[-1].epoch
-        stop = self._judge(record, [*_before(record, reports[0].epoch), *reports])
+        epoch, told = reports[-1].epoch, [*_before(record, reports[0].epoch), *reports]
+        ends = range(len(told) - len(reports) + 1, len(told) + 1)
+        stop = True in [self._judge(record, told[:end]) for end in ends]  # each of them fills its rung
         if not stop or record.role != "search" or epoch >= self._epochs:
             return str(TrialScheduler.CONTINUE)
-        self._ledger.reasons[record.number] = f"stopped by ASHA at epoch {epoch}"
+        self._ledger.reasons[record.number] = f"stopped by ASHA at {self._told(epoch)}"
         return str(TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
@@ -76,12 +83,20 @@ class JournalAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
 
     def _judge(self, record: TrialRecord, reports: list[Report]) -> bool:
         """Enter the score at the last of `reports` into its rung; whether the rung says stop."""
-        score = score_of(reports, self._ledger.metric, self._objective)
-        if score is None:
+        score = score_of(reports, self._ledger.metric, self._objective.metric)
+        if score is None or not self._is_rung(reports[-1].epoch):
             return False
         known = _Known(str(record.number))
         action = self._brackets[0].on_result(known, reports[-1].epoch, self._metric_op * score)
         return bool(action == TrialScheduler.STOP)
+
+    def _is_rung(self, step: int) -> bool:
+        """Whether trials may be judged there: in the first fold, or at the end of a later one."""
+        return self._folds == 1 or step <= self._fold_epochs or step % self._fold_epochs == 0
+
+    def _told(self, step: int) -> str:
+        fold, epoch = divmod(step - 1, self._fold_epochs)
+        return f"epoch {step}" if self._folds == 1 else f"fold {fold + 1} of {self._folds}, epoch {epoch + 1}"
 
 
 def scheduler_for(ledger: Ledger, spec: ExperimentSpec) -> TrialScheduler:

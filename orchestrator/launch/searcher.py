@@ -25,7 +25,8 @@ from ray.tune.search.optuna import OptunaSearch
 from orchestrator.controls import without_teachers
 from orchestrator.events import TrialRecord
 from orchestrator.experiment import ExperimentSpec, SearchSpec
-from orchestrator.launch.ledger import Ledger, scores_by_epoch
+from orchestrator.launch.ledger import Ledger
+from orchestrator.scores import scores_by_epoch
 from orchestrator.space import Distribution, Float, Int, Space, active, default_point, fixed_values, ordered
 from trainables.spec import RunSpec
 
@@ -66,7 +67,7 @@ def frozen(search: SearchSpec, record: TrialRecord, metric: str) -> FrozenTrial:
     values = [record.values.get(objective.metric, math.nan) for objective in search.objectives]
     if state == TrialState.COMPLETE and not all(math.isfinite(value) for value in values):
         state = TrialState.FAIL
-    steps = scores_by_epoch(record.reports, metric, search.objectives[0]) if len(values) == 1 else {}
+    steps = scores_by_epoch(record.reports, metric, search.objectives[0].metric) if len(values) == 1 else {}
     params = _inside(search.space, record.params)
     started = datetime.fromtimestamp(record.started or 0, UTC).replace(tzinfo=None)
     ended = datetime.fromtimestamp(record.ended or 0, UTC).replace(tzinfo=None)

@@ -32,7 +32,8 @@ class SweepPlan:
     """The storage root."""
     sweep: str
     """Key of the sweep's folder below it."""
-    transfer_set: str
+    transfer_sets: tuple[str, ...]
+    """One a fold of `spec.run.folds`, in order."""
     cache: str
     trials: int
     """In all, those of earlier calls among them."""
@@ -55,7 +56,7 @@ def run_sweep(plan: SweepPlan, observer: Observer, *, work: Work = student_work)
         objectives=plan.spec.search.objectives,
         storage=storage.root,
         sweep=plan.sweep,
-        transfer_set=plan.transfer_set,
+        transfer_sets=list(plan.transfer_sets),
         cache=str(Path(plan.cache).expanduser().absolute()),
         resources=plan.spec.resources.trial,
         checkpoint_seconds=plan.checkpoint_seconds,

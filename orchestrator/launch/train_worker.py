@@ -51,5 +51,5 @@ def trial_worker(task: dict[str, Any], rank: int, tell: Tell) -> None:
         tell({"reports": [report.model_dump() for report in reports]})
 
     reporter = StoredReporter(told if rank == 0 else silent, job.checkpoints(int(config["number"])))
-    outcome = outcome_of_trial(job, config, reporter, task["work"])
+    outcome = outcome_of_trial(job, config, reporter, task["work"], first=rank == 0)
     tell({"outcome": outcome.model_dump()})

@@ -19,6 +19,7 @@ from orchestrator.events import Report
 from orchestrator.experiment import Objective, WorkerResources
 from orchestrator.journal import checkpoint_prefix, predictions_key
 from orchestrator.launch.cluster import first_line
+from orchestrator.launch.folds import work_over_folds
 from orchestrator.launch.messages import Outcome, outcome_message, reports_message
 from orchestrator.launch.reporters import Checkpoints, StoredReporter
 from orchestrator.space import with_values
@@ -44,7 +45,8 @@ class TrialJob(BaseModel):
     storage: str
     """The storage root, absolute."""
     sweep: str
-    transfer_set: str
+    transfer_sets: list[str]
+    """One a fold of `run.folds`, in order."""
     cache: str
     resources: WorkerResources
     checkpoint_seconds: float = 10.0
@@ -62,12 +64,16 @@ class TrialJob(BaseModel):
     def sweep_storage(self) -> Storage:
         return Storage(self.storage).at(self.sweep)
 
+    def transfer_set(self, fold: int | None) -> str:
+        return dict(zip(self.run.folds, self.transfer_sets, strict=True))[fold]
+
     def checkpoints(self, number: int) -> Checkpoints:
         return Checkpoints(self.sweep_storage, checkpoint_prefix(number))
 
 
 Work = Callable[[TrialJob, RunSpec, int, Reporter], dict[str, float]]
-"""What a trial does: trains `run`, reports, leaves trial `number`'s predictions; returns its objectives' values."""
+"""What a trial does in one fold, or in the one split that there is: trains `run`, reports, leaves trial `number`'s
+predictions; returns its objectives' values."""
 
 
 def run_trial(config: dict[str, Any], work: Work) -> None:
@@ -83,11 +89,13 @@ def run_trial(config: dict[str, Any], work: Work) -> None:
     tune.report(outcome_message(outcome_of_trial(job, config, reporter, work)))
 
 
-def outcome_of_trial(job: TrialJob, config: dict[str, Any], reporter: Reporter, work: Work) -> Outcome:
+def outcome_of_trial(
+    job: TrialJob, config: dict[str, Any], reporter: Reporter, work: Work, *, first: bool = True
+) -> Outcome:
     """Do the work; an error is an outcome. (A stop by the scheduler is a SystemExit in `report`, and passes.)"""
     try:
         run = with_values(job.run, {**config["params"], **config["overrides"]})
-        values = work(job, run, int(config["number"]), reporter)
+        values = work_over_folds(job, run, int(config["number"]), reporter, work, first=first)
     except Exception as error:
         return Outcome(state="failed", reason=reason_of(error))
     wrong = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
@@ -103,11 +111,11 @@ def reason_of(error: BaseException) -> str:
 
 
 def student_work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -> dict[str, float]:
-    """Train the student on the transfer set of this node."""
+    """Train the student on the transfer set that this node has of the fold."""
     from trainables.run import train
     from trainables.world import World
 
-    data = transfer_set(job.storage, job.transfer_set, job.cache)
+    data = transfer_set(job.storage, job.transfer_set(run.fold), job.cache)
     result = train(
         run,
         data,
@@ -117,19 +125,20 @@ def student_work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -
         checkpoint_every_seconds=job.checkpoint_seconds,
     )
     if World.current().rank == 0:
-        write_predictions(job.sweep_storage, number, data, result.dev)
+        key = predictions_key(number, run.fold if len(job.transfer_sets) > 1 else None)
+        write_predictions(job.sweep_storage, key, data, result.dev)
     return {objective.metric: _value(objective.metric, run, data, result) for objective in job.objectives}
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=32)
 def transfer_set(storage: str, fingerprint: str, cache: str) -> TransferSet:
-    """Mapped once a process, decoded once a node."""
+    """Mapped once a process, decoded once a node; every fold's stays mapped, which costs no memory."""
     from trainables.transfer_set import TransferSet, materialise
 
     return TransferSet.open(materialise(Storage(storage), fingerprint, Path(cache) / "transfer_sets"))
 
 
-def write_predictions(storage: Storage, number: int, data: TransferSet, dev: Predictions) -> None:
+def write_predictions(storage: Storage, key: str, data: TransferSet, dev: Predictions) -> None:
     """One row a dev utterance: uid, label, logits [C]."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -137,7 +146,7 @@ def write_predictions(storage: Storage, number: int, data: TransferSet, dev: Pre
     table = pa.table({"uid": data.uid[dev.index].tolist(), "label": dev.labels, "logits": list(dev.logits)})
     with TemporaryDirectory(prefix="orch-trial-") as folder:
         pq.write_table(table, Path(folder) / "dev.parquet", compression="zstd")
-        storage.upload(Path(folder) / "dev.parquet", predictions_key(number))
+        storage.upload(Path(folder) / "dev.parquet", key)
 
 
 def _value(metric: str, run: RunSpec, data: TransferSet, result: TrainResult) -> float:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from orchestrator.events import ModelRow, Report, TrialRecord
+from orchestrator.scores import by_fold
 from orchestrator.tracking.client import brief, permanent
 from orchestrator.tracking.info import (
     NOTE,
@@ -175,14 +177,23 @@ class Writer:
 
 
 def summary_metrics(trial: TrialRecord, info: SweepInfo) -> dict[str, float]:
-    """`final/<m>` of the last epoch, `best/<m>` of the best, `objective/<name>`: the same keys in all trials."""
+    """`final/<m>` of the last epoch, `best/<m>` of the best, `objective/<name>`: the same keys in all trials.
+
+    Over folds, `fold/<k>/dev/<m>` is of the best epoch of each and `best/dev/<m>` their mean.
+    """
     values = {f"objective/{k}": v for k, v in trial.values.items()}
     if not trial.reports:
         return values
     values |= {f"final/{k}": v for k, v in trial.reports[-1].metrics.items()}
-    best = _best(trial.reports, info)
-    if best is not None:
-        values |= {f"best/{k}": v for k, v in best.metrics.items()} | {"best/epoch": float(best.epoch)}
+    folds = by_fold(trial.reports)
+    best = {fold: one for fold, reports in folds.items() if (one := _best(reports, info)) is not None}
+    for fold, one in best.items():
+        values |= {f"fold/{fold}/{k}": v for k, v in one.metrics.items() if k.startswith("dev/")}
+    for name in {name for one in best.values() for name in one.metrics if name.startswith("dev/")}:
+        values[f"best/{name}"] = fmean(one.metrics[name] for one in best.values() if name in one.metrics)
+    whole = None if folds else _best(trial.reports, info)
+    if whole is not None:
+        values |= {f"best/{k}": v for k, v in whole.metrics.items()} | {"best/epoch": float(whole.epoch)}
     return values
 
 
@@ -212,6 +223,9 @@ def model_metrics(row: ModelRow) -> dict[str, float]:
         "latency_ms": row.latency_ms,
         **{f"test/{k.removeprefix('test/')}": v for k, v in row.metrics.items()},
     }
+    for name, spread in row.folds.items():
+        values |= {f"folds/{name}/mean": spread.mean, f"folds/{name}/sd": spread.sd}
+        values |= {f"fold/{fold}/{name}": value for fold, value in enumerate(spread.each)}
     return {k: v for k, v in values.items() if v is not None}
 
 

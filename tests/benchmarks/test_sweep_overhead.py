@@ -32,7 +32,7 @@ def plain_loop(spec: ExperimentSpec, params: list[dict[str, object]], data: Tran
 def test_forty_short_trials(tmp_path: Path) -> None:
     data = synthetic(tmp_path, n=UTTERANCES)
     spec = experiment(epochs=1, scheduler={"type": "none"})
-    plan = SweepPlan(spec, str(tmp_path / "store"), "sweeps/b", FINGERPRINT, str(tmp_path / "cache"), TRIALS, 1)
+    plan = SweepPlan(spec, str(tmp_path / "store"), "sweeps/b", (FINGERPRINT,), str(tmp_path / "cache"), TRIALS, 1)
     began = time.perf_counter()
     with connected(None, cpus=1):
         up = time.perf_counter() - began

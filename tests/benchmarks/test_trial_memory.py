@@ -50,7 +50,7 @@ def test_memory_of_concurrent_trials(tmp_path: Path, utterances: int) -> None:
     synthetic(tmp_path, n=utterances)
     spec = experiment(epochs=1, scheduler={"type": "none"})
     cache = tmp_path / "cache"
-    plan = SweepPlan(spec, str(tmp_path / "store"), "sweeps/m", FINGERPRINT, str(cache), TOGETHER, TOGETHER)
+    plan = SweepPlan(spec, str(tmp_path / "store"), "sweeps/m", (FINGERPRINT,), str(cache), TOGETHER, TOGETHER)
     with connected(None, cpus=TOGETHER):
         run_sweep(plan, Observer(), work=measured_work)
     facts = [json.loads(path.read_text("utf-8")) for path in sorted(cache.glob("memory-*.json"))]

@@ -14,7 +14,7 @@ from tests.helpers.trials import experiment, formula_work
 
 def main(folder: Path, trials: int, concurrency: int) -> int:
     storage, cache = str(folder / "store"), str(folder / "cache")
-    plan = SweepPlan(experiment(), storage, "sweeps/fake", "0" * 16, cache, trials, concurrency)
+    plan = SweepPlan(experiment(), storage, "sweeps/fake", ("0" * 16,), cache, trials, concurrency)
     try:
         with connected(None, cpus=2):
             run_sweep(plan, Observer(), work=formula_work)

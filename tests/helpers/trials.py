@@ -30,7 +30,8 @@ def experiment(**search: Any) -> ExperimentSpec:
     """Six epochs, ASHA from the third, four paths of which one is conditional."""
     epochs = search.pop("epochs", 6)
     resources = search.pop("resources", {})
-    run = {"corpus": {"type": "standin"}, "training": {"epochs": epochs, "batch_size": 16}}
+    corpus = {"type": "standin", **search.pop("corpus", {})}
+    run: dict[str, Any] = {"corpus": corpus, "training": {"epochs": epochs, "batch_size": 16}}
     run["student"] = {
         "type": "audio_text_transformer",
         "width": 8,

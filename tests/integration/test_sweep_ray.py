@@ -31,7 +31,7 @@ def plan(folder: Path, spec: ExperimentSpec, trials: int, concurrency: int | Non
     cache = folder / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     (cache / "faults.json").write_text(json.dumps({k.removeprefix("t"): v for k, v in faults.items()}), "utf-8")
-    return SweepPlan(spec, str(folder / "store"), "sweeps/fake", "0" * 16, str(cache), trials, concurrency)
+    return SweepPlan(spec, str(folder / "store"), "sweeps/fake", ("0" * 16,), str(cache), trials, concurrency)
 
 
 def epochs_run(folder: Path) -> list[tuple[int, int, int]]:
@@ -102,7 +102,7 @@ def test_a_student_in_a_trial_is_bit_for_bit_that_of_a_plain_call(cluster: Clust
 
     data = synthetic(tmp_path)
     spec = experiment(epochs=2, scheduler={"type": "none"}, objectives=THREE)
-    plan_ = SweepPlan(spec, str(tmp_path / "store"), "sweeps/real", FINGERPRINT, str(tmp_path / "cache"), 4, 2)
+    plan_ = SweepPlan(spec, str(tmp_path / "store"), "sweeps/real", (FINGERPRINT,), str(tmp_path / "cache"), 4, 2)
     records = run_sweep(plan_, Notes())
     assert [record.reason for record in records] == [""] * 4
     for record in records:

@@ -14,6 +14,7 @@ from orchestrator.launch.confirm import Confirmation, ModelJob, run_models
 from orchestrator.launch.harvest import run_harvest
 from orchestrator.launch.reporters import Checkpoints, StoredReporter, silent
 from orchestrator.launch.teach import UNFINISHED, run_teach
+from orchestrator.plan import FoldPlan
 from tests.helpers.teachers import small_corpus, small_run
 from trainables.artifacts import read_record
 from trainables.errors import ArtifactError
@@ -51,41 +52,44 @@ def test_teach_harvest_and_confirm(cluster: Cluster, tmp_path: Path) -> None:
     teachers = teacher_fingerprints(run, corpus)
     text_teacher_after_one_epoch(run, storage, corpus, teachers["text"], tmp_path / "text")
     _teach(storage, corpus, run, teachers)
-    fingerprint = _harvest(storage, corpus, run, {str(name): value for name, value in teachers.items()})
+    fingerprint = _harvest(storage, corpus, run, teachers)
     _confirm(storage, run, fingerprint, tmp_path)
 
 
 def _teach(storage: Storage, corpus: str, run: RunSpec, teachers: dict[Any, str]) -> None:
     told, on_progress = steps()
-    given: dict[str, Any] = {"corpus": corpus, "fingerprints": teachers, "resources": Resources()}
-    run_teach(run, storage=storage.root, on_progress=on_progress, **given)
+    folds = [FoldPlan(fold=None, run=run, teachers=teachers, transfer_set="")]
+    given: dict[str, Any] = {"corpus": corpus, "resources": Resources()}
+    run_teach(folds, storage=storage.root, on_progress=on_progress, **given)
     records = {name: read_record(storage, prefix(value)) for name, value in teachers.items()}
     assert all(record is not None and record.info["epochs"] == 2 for record in records.values())
     assert [(done, total) for done, total, _ in told] == [(0, 6), (1, 6), (2, 6), (4, 6), (5, 6), (6, 6)]
     assert told[3][2].startswith("text teacher, epoch 2")
     assert storage.list(UNFINISHED) == []
     again, on_progress = steps()
-    run_teach(run, storage=storage.root, on_progress=on_progress, **given)
+    run_teach(folds, storage=storage.root, on_progress=on_progress, **given)
     assert again == []
 
 
-def _harvest(storage: Storage, corpus: str, run: RunSpec, teachers: dict[str, str]) -> str:
+def _harvest(storage: Storage, corpus: str, run: RunSpec, teachers: dict[Any, str]) -> str:
     needs = Needs(logits=True, pooled=True)
-    fingerprint = transfer_fingerprint(run, teachers, needs)
-    given: dict[str, Any] = {"corpus": corpus, "teachers": teachers, "needs": needs, "resources": Resources()}
+    fingerprint = transfer_fingerprint(run, {str(name): value for name, value in teachers.items()}, needs)
+    fold = FoldPlan(fold=None, run=run, teachers=teachers, transfer_set=fingerprint)
+    given: dict[str, Any] = {"corpus": corpus, "needs": needs, "resources": Resources()}
     told, on_progress = steps()
-    run_harvest(run, storage=storage.root, transfer_set=fingerprint, on_progress=on_progress, **given)
+    run_harvest([fold], storage=storage.root, on_progress=on_progress, **given)
     record = read_record(storage, f"transfer_sets/{fingerprint}")
     assert record is not None and sum(record.rows.values()) == 60
     assert [(done, total) for done, total, _ in told] == [(0, 2), (1, 2), (2, 2)]
-    run_harvest(run, storage=storage.root, transfer_set=fingerprint, on_progress=on_progress, **given)
+    run_harvest([fold], storage=storage.root, on_progress=on_progress, **given)
     assert len(told) == 3
     storage.remove(f"transfer_sets/{fingerprint}/record.json")
     storage.remove(f"transfer_sets/{fingerprint}/shard-00001.parquet")
-    run_harvest(run, storage=storage.root, transfer_set=fingerprint, on_progress=on_progress, **given)
+    run_harvest([fold], storage=storage.root, on_progress=on_progress, **given)
     assert [(done, total) for done, total, _ in told[3:]] == [(1, 2), (2, 2)]
     with pytest.raises(StageError, match="would make transfer set"):
-        run_harvest(run, storage=storage.root, transfer_set="0" * 16, on_progress=on_progress, **given)
+        other = fold.model_copy(update={"transfer_set": "0" * 16})
+        run_harvest([other], storage=storage.root, on_progress=on_progress, **given)
     return fingerprint
 
 
@@ -94,10 +98,11 @@ def _confirm(storage: Storage, run: RunSpec, transfer_set: str, folder: Path) ->
     training = {"epochs": 2, "batch_size": 8}
     data = run.model_dump(mode="json")
     data["student"], data["training"] = data["student"] | small, data["training"] | training
-    jobs = [ModelJob(f"{seed:016d}", RunSpec.model_validate({**data, "seed": seed})) for seed in (1000, 1001)]
+    runs = [RunSpec.model_validate({**data, "seed": seed}) for seed in (1000, 1001)]
+    jobs = [ModelJob(f"{run.seed:016d}", run, transfer_set) for run in runs]
     done: list[ModelJob] = []
     given: dict[str, Any] = {
-        "storage": storage.root, "transfer_set": transfer_set, "cache": str(folder / "cache"), "mc_passes": 2,
+        "storage": storage.root, "cache": str(folder / "cache"), "mc_passes": 2,
         "resources": ONE, "concurrency": 2, "on_done": done.append,
     }  # fmt: skip
     run_models(jobs, **given)
@@ -107,17 +112,17 @@ def _confirm(storage: Storage, run: RunSpec, transfer_set: str, folder: Path) ->
     assert created == [read_record(storage, f"models/{job.fingerprint}") for job in jobs]
 
 
-def refuse_odd_seeds(shared: Confirmation, fingerprint: str, run: RunSpec) -> None:
-    if run.seed % 2:
-        raise ArtifactError(f"seed {run.seed} is odd")
+def refuse_odd_seeds(shared: Confirmation, job: ModelJob) -> None:
+    if job.run.seed % 2:
+        raise ArtifactError(f"seed {job.run.seed} is odd")
 
 
 def test_a_model_that_fails_is_told_after_the_others_are_made(cluster: Cluster, tmp_path: Path) -> None:
-    jobs = [ModelJob(f"{seed:016d}", RunSpec(seed=seed)) for seed in range(4)]
+    jobs = [ModelJob(f"{seed:016d}", RunSpec(seed=seed), "") for seed in range(4)]
     done: list[ModelJob] = []
     with pytest.raises(StageError, match=r"2 of 4 models failed; the first: models/.*: seed . is odd"):
         run_models(
-            jobs, storage=str(tmp_path), transfer_set="", cache="", mc_passes=2, resources=ONE, concurrency=1,
+            jobs, storage=str(tmp_path), cache="", mc_passes=2, resources=ONE, concurrency=1,
             on_done=done.append, confirm=refuse_odd_seeds,
         )  # fmt: skip
     assert [job.run.seed for job in done] == [0, 2]

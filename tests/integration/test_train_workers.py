@@ -105,7 +105,7 @@ def test_a_trial_of_two_workers_scores_like_one_of_one(cluster: Cluster, tmp_pat
     spec = experiment(epochs=2, scheduler={"type": "none"}, resources=resources, space={})
     student = spec.run.student.model_copy(update={"dropout": 0.0, "embedding_dropout": 0.0})
     spec = spec.model_copy(update={"run": spec.run.model_copy(update={"student": student})})
-    plan = SweepPlan(spec, str(tmp_path / "store"), "sweeps/two", FINGERPRINT, str(tmp_path / "cache"), 1, None)
+    plan = SweepPlan(spec, str(tmp_path / "store"), "sweeps/two", (FINGERPRINT,), str(tmp_path / "cache"), 1, None)
     (record,) = run_sweep(plan, Observer())
     assert (record.state, record.epochs, record.reason) == ("completed", 2, "")
     data = transfer_set(str(tmp_path / "store"), FINGERPRINT, str(tmp_path / "cache"))

@@ -14,10 +14,11 @@ from ray.tune.search import Searcher
 from orchestrator.events import Observer, Report, TrialRecord
 from orchestrator.experiment import Asha, ExperimentSpec
 from orchestrator.journal import Journal
-from orchestrator.launch.ledger import Ledger, best_report, scores_by_epoch
+from orchestrator.launch.ledger import Ledger
 from orchestrator.launch.messages import reports_message
 from orchestrator.launch.scheduler import JournalAsha, scheduler_for
 from orchestrator.launch.searcher import JournalSearch, frozen, study_of, suggestion
+from orchestrator.scores import best_report, scores_by_epoch
 from orchestrator.space import with_values
 from tests.helpers.trials import Notes, experiment, score
 from trainables.storage import Storage
@@ -156,8 +157,7 @@ def test_best_epoch_is_the_earliest_best_that_counts() -> None:
     reports = [epoch(1, 0.9, phase=0.0), epoch(2, 0.4), epoch(3, 0.5), epoch(4, 0.5), epoch(5, None)]
     best = best_report(reports, "weighted_f1")
     assert best is not None and best.epoch == 3
-    objective = experiment().search.objectives[0]
-    assert scores_by_epoch(reports, "weighted_f1", objective) == {2: 0.4, 3: 0.5, 4: 0.5, 5: 0.5}
+    assert scores_by_epoch(reports, "weighted_f1", "weighted_f1") == {2: 0.4, 3: 0.5, 4: 0.5, 5: 0.5}
     assert best_report(reports[:1], "weighted_f1") is None
 
 

@@ -36,6 +36,9 @@ def test_the_document_has_the_promised_keys() -> None:
         "ceilings",
         "paths",
         "front",
+        "folds",
+        "labels",
+        "ablations",
     ]
     assert {"skipped", "seconds"} <= set(found["stages"]["prepare"])
     assert found["trials"] == {"total": 12, "completed": 8, "pruned": 3, "failed": 1}
