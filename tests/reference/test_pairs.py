@@ -102,6 +102,14 @@ def test_cpc_picks_among_the_targets() -> None:
     assert only_second.item() == pytest.approx(log(1 + exp(1)) / 2, rel=1e-10)
 
 
+def test_cpc_leaves_out_what_is_no_negative() -> None:
+    # All three predictions are (1, 0); the targets lie at cosine 1, 0 and -1. A row's own target always stays.
+    prediction, target = double([[1.0, 0.0]] * 3), double([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    kept = torch.tensor([[False, True, False], [False, False, False], [True, True, True]])
+    expected = (log(1 + exp(-1)) + 0 + log(1 + exp(1) + exp(2))) / 3
+    assert cpc(prediction, target, negatives=kept).item() == pytest.approx(expected, rel=1e-10)
+
+
 def test_cpc_gradient_and_a_batch_of_one() -> None:
     inputs = tuple(torch.randn(4, 3, generator=seeded(k), dtype=torch.float64).requires_grad_() for k in (1, 2))
     assert torch.autograd.gradcheck(lambda p, t: cpc(p, t, 0.3), inputs)
