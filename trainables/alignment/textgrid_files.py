@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -48,11 +47,10 @@ def assign(paths: Sequence[Path], uids: Sequence[str]) -> dict[str, Path]:
     by_name: dict[str, list[Path]] = {}
     for path in paths:
         by_name.setdefault(_plain(path.stem), []).append(path)
-    shared = Counter(clip_name(uid)[1] for uid in uids)
     found: dict[str, Path] = {}
     taken: dict[Path, str] = {}
     for uid in uids:
-        candidates = _candidates(uid, by_name, shared)
+        candidates = _candidates(uid, by_name)
         if len(candidates) > 1:
             raise CorpusError(
                 f"row {uid}: {candidates[0]} and {candidates[1]} could both be its TextGrid; keep one of them"
@@ -68,19 +66,13 @@ def assign(paths: Sequence[Path], uids: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def clip_name(uid: str) -> tuple[str, str]:
-    """(the split that the uid begins with or nothing, the rest, which is the clip's name)."""
-    first, _, rest = uid.partition("-")
-    return (first, _plain(rest)) if first in SPLITS and rest else ("", _plain(uid))
-
-
-def _candidates(uid: str, by_name: Mapping[str, list[Path]], shared: Mapping[str, int]) -> list[Path]:
+def _candidates(uid: str, by_name: Mapping[str, list[Path]]) -> list[Path]:
     named = by_name.get(_plain(uid), [])
     exact = [path for path in named if path.stem == uid]
-    if exact or named:
+    if named:
         return exact or named
-    split, clip = clip_name(uid)
-    paths = by_name.get(clip, []) if split else []
+    split, _, clip = uid.partition("-")
+    paths = by_name.get(_plain(clip), []) if split in SPLITS else []
     here = [path for path in paths if split in _folders(path)]
     # A file in another split's folder is that split's; one in a folder of no split may be anybody's.
     unsaid = [path for path in paths if not _folders(path).intersection(SPLITS)]
