@@ -144,8 +144,7 @@ def test_every_turn_in_use_is_a_row_and_every_trap_is_told(
             "not first frame, last frame, score, label",
         ),
     )
-    assert [remark.reason for remark in shown.remarks if remark.uid == "all"][:2] == [
-        "2 of 93 rows have no forced alignment",
+    assert [remark.reason for remark in shown.remarks if remark.uid == "all"][:1] == [
         "2 of 93 rows have no rater's vote for a class in use: their `votes` are null",
     ]
     assert shown.extra_clips == (FIRST + "MXX0",)

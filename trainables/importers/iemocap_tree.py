@@ -34,10 +34,8 @@ def import_tree(layout: Layout, spec: IemocapSpec, out: Path, workers: int, prog
         _row(utterance, split, sessions[utterance.turn.session], spec)
         for utterance, split in zip(utterances, splits, strict=True)
     ]
-    unaligned = sum(row.alignment is None for row in rows) if _aligned(spec) else len(rows)
     unrated = sum(row.votes is None for row in rows)
-    remarks = _remarks(unaligned if _aligned(spec) else 0, unrated, len(rows))
-    written = write_rows(rows, spec, out, workers, progress, remarks=remarks)
+    written = write_rows(rows, spec, out, workers, progress, remarks=_remarks(unrated, len(rows)))
     wavs = {uid for session in layout.sessions for uid in session.wavs}
     official = population(spec)
     info = written.info | {
@@ -46,7 +44,7 @@ def import_tree(layout: Layout, spec: IemocapSpec, out: Path, workers: int, prog
         "excluded": texts.excluded,
         "speaker_disjoint": SPEAKER_DISJOINT[spec.protocol],
         "extra_clips": sorted(wavs - texts.turns),
-        "unaligned": unaligned,
+        "unaligned": sum(row.alignment is None for row in rows),
         "unrated": unrated,
     }
     return replace(written, info=info)
@@ -94,8 +92,6 @@ def _findings(utterance: Utterance) -> Iterator[str]:
         yield "the transcript has no line of this name; its text is empty"
 
 
-def _remarks(unaligned: int, unrated: int, rows: int) -> Iterator[str]:
-    if unaligned:
-        yield f"{unaligned} of {rows} rows have no forced alignment"
+def _remarks(unrated: int, rows: int) -> Iterator[str]:
     if unrated:
         yield f"{unrated} of {rows} rows have no rater's vote for a class in use: their `votes` are null"
