@@ -16,12 +16,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from trainables.corpus import SAMPLE_RATE, check_rows
+from trainables.corpus import SAMPLE_RATE, check_rows, read_table, with_fold
 from trainables.errors import CorpusError
 from trainables.importers import IMPORTERS
 from trainables.importers.base import Prepared
+from trainables.prepare import prepare
 from trainables.spec import EMOTIONS, StandInSpec
 from trainables.standin.rules import plan
+from trainables.storage import Storage
 
 SPEC = StandInSpec(utterances=330, seed=3)
 IMPORTER = IMPORTERS["standin"]
@@ -60,6 +62,33 @@ def test_the_importer_reads_every_line_as_it_was_planned(
     planned = [(line.uid, line.split, line.turn, line.speaker.speaker, line.label, line.text) for line in lines]
     read = [tuple(row[c] for c in ("uid", "split", "turn", "speaker", "label", "text")) for row in rows]
     assert read == planned
+
+
+def test_every_row_has_its_raters_votes(rows: list[dict[str, Any]]) -> None:
+    assert all(sum(row["votes"]) == pytest.approx(1, abs=1e-6) for row in rows)
+    assert all(row["votes"][EMOTIONS.index(row["label"])] > 0.3 for row in rows)
+    assert all(row["folds"] is None for row in rows)
+
+
+def test_folds_are_by_speaker_and_leave_the_ceilings_alone(tmp_path: Path) -> None:
+    spec = StandInSpec(utterances=120, folds=3, modalities=("text",))
+    storage = Storage(str(tmp_path))
+    record = prepare(storage, spec, None, 1, lambda done, total: None)
+    assert record.rows == {"all": 120}
+    assert record.info["speaker_disjoint"] == ["test"]
+    unfolded = StandInSpec(utterances=120, modalities=("text",))
+    assert record.info["ceilings"] == prepare(storage, unfolded, None, 1, lambda d, t: None).info["ceilings"]
+    table = read_table(storage, record.fingerprint, ["uid", "split", "dialogue", "speaker", "folds"])
+    assert table["split"].to_pylist() == [own[0] for own in table["folds"].to_pylist()]
+    tested = Counter(uid for fold in range(3) for uid in _tested(table, fold))
+    assert tested == Counter(table["uid"].to_pylist())
+    assert all(uid.startswith("dia") for uid in tested)
+
+
+def _tested(table: pa.Table, fold: int) -> list[str]:
+    rows = with_fold(table, fold).to_pylist()
+    assert {row["split"] for row in rows} == {"train", "dev", "test"}
+    return [row["uid"] for row in rows if row["split"] == "test"]
 
 
 def test_the_bytes_depend_on_the_spec_alone(made: tuple[Prepared, Path], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from trainables.spec import EMOTIONS, StandInSpec
 from trainables.standin.lexicon import CALLS, CLOSES, OPENINGS, STATES, emotion_of, muted, sentence
-from trainables.standin.rules import AROUSAL, VALENCE, Channel, cast, plan, rules_of, split_sizes
+from trainables.standin.rules import AROUSAL, VALENCE, Channel, cast, folds, plan, rules_of, split_sizes, votes
 from trainables.standin.voices import MANNERS, VOICES
 
 LINES = plan(StandInSpec(utterances=20_000))
@@ -118,3 +118,67 @@ def test_speakers_tell_nothing_of_the_emotion() -> None:
 def test_every_emotion_has_a_manner() -> None:
     assert set(MANNERS) == set(EMOTIONS)
     assert all(0 <= line.pitch <= 99 and 100 < line.rate < 300 for line in LINES)
+
+
+FOLDED = StandInSpec(utterances=600, folds=3)
+
+
+def test_folds_change_nothing_of_a_corpus_without_them() -> None:
+    """The first lines of the plan as it has always been."""
+    first = [(line.uid, line.speaker.speaker, line.label, line.text) for line in plan(StandInSpec())[:3]]
+    assert first == [
+        ("train-dia0-utt0", "Ada", "anger", "Enough, she is outraged in here."),
+        ("train-dia0-utt1", "Clara", "anger", "Damn, everyone looks mad now."),
+        ("train-dia0-utt2", "Clara", "anger", "Stop, I'm furious now."),
+    ]
+
+
+@pytest.mark.parametrize(("voices", "count"), [(12, 3), (12, 5), (6, 6), (7, 2)])
+def test_a_dialogue_is_among_voices_of_one_group_and_every_group_is_tested_once(voices: int, count: int) -> None:
+    spec = StandInSpec(utterances=600, voices=voices, folds=count)
+    lines = plan(spec)
+    assert (
+        len(lines)
+        == len({line.uid for line in lines})
+        == len({(line.dialogue, line.turn) for line in lines})
+        == 600
+    )
+    groups: dict[int, set[int]] = {}
+    for line in lines:
+        groups.setdefault(line.dialogue, set()).add(VOICES.index(line.speaker) % count)
+    assert all(len(group) == 1 for group in groups.values())
+    assert {line.speaker for line in lines} == set(VOICES[:voices])
+    parts = folds(spec, lines)
+    for line, own in zip(lines, parts, strict=True):
+        assert [fold for fold, part in enumerate(own) if part == "test"] == [VOICES.index(line.speaker) % count]
+
+
+def test_dev_is_whole_dialogues_near_an_eighth_of_the_rest() -> None:
+    lines = plan(FOLDED)
+    parts = folds(FOLDED, lines)
+    for fold in range(3):
+        homes: dict[int, set[str]] = {}
+        for line, own in zip(lines, parts, strict=True):
+            homes.setdefault(line.dialogue, set()).add(own[fold])
+        assert all(len(home) == 1 for home in homes.values())
+        counts = Counter(own[fold] for own in parts)
+        assert counts["dev"] / (counts["dev"] + counts["train"]) == pytest.approx(0.12, abs=0.03)
+
+
+def test_raters_err_as_the_annotator_does_and_one_of_them_is_the_annotator() -> None:
+    shares = votes(StandInSpec(utterances=20_000), LINES)
+    assert all(sum(row) == pytest.approx(1) for row in shares)
+    own = [row[EMOTIONS.index(line.label)] for row, line in zip(shares, LINES, strict=True)]
+    assert min(own) == pytest.approx(1 / 3)
+    right = [row[EMOTIONS.index(line.emotion)] * 3 - (line.label == line.emotion)
+             for row, line in zip(shares, LINES, strict=True)]  # fmt: skip
+    expected = 0.95 + 0.05 / 7
+    assert sum(right) / (2 * len(right)) == pytest.approx(
+        expected, abs=5 * (expected * (1 - expected) / 40_000) ** 0.5
+    )
+
+
+def test_votes_are_the_same_for_the_same_seed() -> None:
+    lines = plan(FOLDED)
+    assert votes(FOLDED, lines) == votes(FOLDED, lines)
+    assert votes(FOLDED.model_copy(update={"seed": 1}), lines) != votes(FOLDED, lines)

@@ -43,8 +43,12 @@ def import_tree(
     progress: Progress,
     *,
     alignments: Mapping[str, Alignment] | None = None,
+    facts: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Prepared:
-    """Write the shards of a layout into `out`; `alignments` go by uid, in seconds from the clip's start."""
+    """Write the shards of a layout into `out`; `alignments` go by uid, in seconds from the clip's start.
+
+    `facts`, by uid: what is known of a row beside its files; it is laid over what the files say.
+    """
     utterances = [u for split in SPLITS for u in read_utterances(layout.csvs[split], split, EMOTIONS)]
     twins = copies(utterances)
     problems: list[Problem] = []
@@ -53,6 +57,7 @@ def import_tree(
         audio = _audio(utterances, layout, spec, workers)
         for done, (utterance, clip) in enumerate(zip(utterances, audio, strict=True), start=1):
             row = _row(utterance, clip, twins.get(utterance.uid, []), (alignments or {}).get(utterance.uid))
+            row |= (facts or {}).get(utterance.uid, {})
             shards.add(row)
             if row["reason"]:
                 kind = remarks if row["status"] == "ok" else problems

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -52,14 +53,35 @@ class StandInImporter:
                 progress((total + done) // 2, total)
 
             layout = find_layout(tree, media="audio" in spec.modalities)
-            prepared = import_tree(layout, spec, out, workers, read, alignments=alignments)
-        return Prepared(prepared.rows, prepared.problems, {**prepared.info, **_facts(spec)})
+            facts = dict(_rows(spec))
+            prepared = import_tree(layout, spec, out, workers, read, alignments=alignments, facts=facts)
+        rows = {"all": spec.utterances} if spec.folds else prepared.rows
+        return Prepared(rows, prepared.problems, {**prepared.info, **_facts(spec)})
+
+
+def _rows(spec: StandInSpec) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(uid in the tree, what the raters said and what the row is in each fold) of every line.
+
+    Over folds the split of the tree means nothing, so uid and dialogue leave it out.
+    """
+    from trainables.standin.rules import folds, plan, votes
+
+    lines = plan(spec)
+    parts = folds(spec, lines) if spec.folds else [[]] * len(lines)
+    for line, shares, own in zip(lines, votes(spec, lines), parts, strict=True):
+        dialogue = f"dia{line.dialogue}"
+        names = (
+            {"uid": f"{dialogue}-utt{line.turn}", "dialogue": dialogue, "split": own[0], "folds": own}
+            if own
+            else {}
+        )
+        yield line.uid, {"votes": shares, **names}
 
 
 def _facts(spec: StandInSpec) -> dict[str, Any]:
     """What the record says of a stand-in: that it is one, how well anyone can do, and the rules."""
     from trainables.standin.ceilings import ceilings
-    from trainables.standin.rules import rules_of
+    from trainables.standin.rules import RATERS, rules_of
 
     rules = rules_of(spec)
     bounds = ceilings(rules)
@@ -69,6 +91,8 @@ def _facts(spec: StandInSpec) -> dict[str, Any]:
         "ceilings": {name: bound.weighted_f1 for name, bound in bounds.items()},
         "ceilings_accuracy": {name: bound.accuracy for name, bound in bounds.items()},
         "rules": asdict(rules),
+        "raters": RATERS,
+        "speaker_disjoint": ["test"] if spec.folds else [],
         "synthesiser": _synthesiser(),
     }
 

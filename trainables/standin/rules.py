@@ -11,15 +11,23 @@ given y the last three are independent. Words tell valence and voices tell arous
 arousal, voices on valence), so that the two errors differ and a model that fuses gains. Speaker, dialogue, turn,
 opening and close of a sentence are independent of all four: nothing else tells the emotion. Unless the words are
 audible, audio depends on `voice` alone and text on `words` alone.
+
+Three raters hear each utterance, each drawn from L[y] by itself; the first is the annotator, whose word is the
+label. What the others say is drawn apart from all else, so that a corpus is the same with and without it.
+
+With `folds` a voice belongs to the group of its number modulo the folds, a dialogue is among voices of one group,
+and a fold is tested on one group. No rule depends on the speaker, so the ceilings are the same in every fold.
 """
 
 from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainables.folds import drawn_dev
 from trainables.spec.corpus import EMOTIONS, StandInSpec
 from trainables.standin.lexicon import CALLS, CLOSES, MUTED_CALL, MUTED_STATE, OPENINGS, STATES, muted, sentence
 from trainables.standin.voices import (
@@ -31,7 +39,7 @@ from trainables.standin.voices import (
     Voice,
 )
 
-VERSION = 1  # raise it when the code that speaks or draws changes the corpus
+VERSION = 2  # raise it when the code that speaks or draws changes the corpus
 MELD_COUNTS = {
     "neutral": 4710, "surprise": 1205, "fear": 268, "sadness": 683, "joy": 1743, "disgust": 271, "anger": 1109,
 }  # fmt: skip
@@ -39,6 +47,9 @@ VALENCE = (("neutral", "surprise", "joy"), ("fear", "sadness", "disgust", "anger
 AROUSAL = (("neutral", "sadness", "disgust"), ("surprise", "fear", "joy", "anger"))
 SHARES = {"train": 2 / 3, "dev": 1 / 8}  # test has the rest
 TURNS = (5, 12)
+RATERS = 3
+DEV_SHARE = 0.12
+"""Of the rows that a fold does not test, drawn by whole dialogues."""
 
 Row = tuple[float, ...]
 Channel = tuple[Row, ...]  # [emotion][what is shown]: each row sums to 1
@@ -64,7 +75,9 @@ class Line:
     """
 
     split: str
+    """With folds, only the folder in which the clip lies."""
     dialogue: int
+    """Counted within the split; with folds over all of them."""
     turn: int
     label: str
     emotion: str
@@ -87,7 +100,7 @@ def tables() -> tuple[object, ...]:
     """Everything beside the spec that the corpus is made from; its text is part of a corpus's identity."""
     return (
         VERSION, CALLS, STATES, OPENINGS, CLOSES, MUTED_CALL, MUTED_STATE, VOICES, MANNERS, PITCH_JITTER,
-        RATE_JITTER, LEVEL_JITTER, MELD_COUNTS, VALENCE, AROUSAL, SHARES, TURNS,
+        RATE_JITTER, LEVEL_JITTER, MELD_COUNTS, VALENCE, AROUSAL, SHARES, TURNS, RATERS, DEV_SHARE,
     )  # fmt: skip
 
 
@@ -128,20 +141,45 @@ def cast(split: str, voices: int) -> tuple[Voice, ...]:
     return everyone[:-3] + guests[split]
 
 
+def company(spec: StandInSpec, split: str, dialogue: int) -> tuple[Voice, ...]:
+    """Who may speak in a dialogue: the cast of its split, or with folds the voices of one group."""
+    return VOICES[: spec.voices][dialogue % spec.folds :: spec.folds] if spec.folds else cast(split, spec.voices)
+
+
 def plan(spec: StandInSpec) -> list[Line]:
     """Every utterance in the order (split, dialogue, turn); the same for the same spec, on any machine."""
     chance, rules = random.Random(spec.seed), rules_of(spec)
     lines: list[Line] = []
+    dialogue = 0
     for split, size in split_sizes(spec.utterances).items():
-        end, dialogue = len(lines) + size, 0
+        end, dialogue = len(lines) + size, dialogue if spec.folds else 0
         while len(lines) < end:
-            everyone = cast(split, spec.voices)
-            speakers = chance.sample(everyone, k=chance.randint(2, min(4, len(everyone))))
+            everyone = company(spec, split, dialogue)
+            fewest, most = min(2, len(everyone)), min(4, len(everyone))
+            speakers = chance.sample(everyone, k=chance.randint(fewest, most))
             for turn in range(min(end - len(lines), chance.randint(*TURNS))):
                 place = {"split": split, "dialogue": dialogue, "turn": turn}
                 lines.append(_line(chance, rules, chance.choice(speakers), **place))
             dialogue += 1
     return lines
+
+
+def votes(spec: StandInSpec, lines: Sequence[Line]) -> list[list[float]]:
+    """The share of the raters that chose each of EMOTIONS, for each line: [lines][7], each row summing to 1."""
+    chance, rules = random.Random(f"{spec.seed} raters"), rules_of(spec)
+    found = []
+    for line in lines:
+        row = rules.label[EMOTIONS.index(line.emotion)]
+        chosen = [EMOTIONS.index(line.label), *(_draw(chance, row) for _ in range(RATERS - 1))]
+        found.append([chosen.count(label) / RATERS for label in range(len(EMOTIONS))])
+    return found
+
+
+def folds(spec: StandInSpec, lines: Sequence[Line]) -> list[list[str]]:
+    """What each line is in each fold: [lines][folds] of train, dev, test."""
+    tested = [VOICES.index(line.speaker) % spec.folds for line in lines]
+    dialogues, labels = [str(line.dialogue) for line in lines], [line.label for line in lines]
+    return drawn_dev(tested, dialogues, labels, spec.folds, DEV_SHARE)
 
 
 def _line(chance: random.Random, rules: Rules, speaker: Voice, **place: Any) -> Line:
