@@ -112,7 +112,7 @@ class BaseMethod:
             targets = soft_targets(batch.votes, batch.labels)
         return cross_entropy(logits, targets, weights, training.label_smoothing, batch.weights)
 
-    def classified(self, output: StudentOutput, batch: Batch, weight: float = 1.0) -> dict[str, Tensor]:
+    def classified(self, output: StudentOutput, batch: Batch, weight: float | Tensor = 1.0) -> dict[str, Tensor]:
         """`ce`, and beside it `members` where the student joins several classifiers: the mean of theirs."""
         terms = {"ce": weight * self.labelled(output.logits, batch)}
         if output.members is not None:
@@ -146,7 +146,13 @@ class TeachingMethod(BaseMethod):
         return self.run.features.attention_grid if self.terms.wants_maps else 0
 
     def loss(self, output: StudentOutput, batch: Batch, progress: float) -> dict[str, Tensor]:
-        terms = self.own(output, batch, progress)
+        return self.joined(self.own(output, batch, progress), output, batch, progress)
+
+    def joined(
+        self, own: dict[str, Tensor], output: StudentOutput, batch: Batch, progress: float
+    ) -> dict[str, Tensor]:
+        """The method's own terms with the further ones, all weighed."""
+        terms = dict(own)
         if self.phase(progress) == "classification":
             terms |= self.terms(output, batch, progress)
         if self._balance is None:

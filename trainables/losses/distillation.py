@@ -19,16 +19,19 @@ def kd(
     temperature: Temperature,
     weights: Tensor | None = None,
     teacher_temperature: Temperature | None = None,
+    *,
+    through_teacher: bool = False,
 ) -> Tensor:
     """tau^2 KL(softmax(teacher / tau) || softmax(student / tau)) in nats, summed over classes, mean over the batch.
 
-    Hinton, Vinyals and Dean 2015. The teacher's logits receive no gradient. `weights` [batch] multiply the terms
-    of their samples; the sum is still divided by the batch, so that a sample of weight 0.5 counts half wherever
-    it falls. The factor tau^2 keeps the gradient's size when tau changes. With a `teacher_temperature` the
-    teacher is divided by that one and the factor is the product of both (section 4.4).
+    Hinton, Vinyals and Dean 2015. The teacher's logits receive no gradient, unless `through_teacher`. `weights`
+    [batch] multiply the terms of their samples; the sum is still divided by the batch, so that a sample of weight
+    0.5 counts half wherever it falls. The factor tau^2 keeps the gradient's size when tau changes. With a
+    `teacher_temperature` the teacher is divided by that one and the factor is the product of both (section 4.4).
     """
     of_teacher = temperature if teacher_temperature is None else teacher_temperature
-    target = F.log_softmax(teacher_logits.detach() / _per_row(of_teacher), dim=-1)
+    teacher = teacher_logits if through_teacher else teacher_logits.detach()
+    target = F.log_softmax(teacher / _per_row(of_teacher), dim=-1)
     student = F.log_softmax(student_logits / _per_row(temperature), dim=-1)
     divergence = F.kl_div(student, target, reduction="none", log_target=True).sum(dim=-1)
     return _mean(divergence * (temperature * of_teacher), weights)

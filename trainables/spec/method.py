@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from trainables.spec.base import Count, Fraction, Modality, Positive, Spec
+from trainables.spec.meta import ALPHA_RANGE, CTKD, TAU_RANGE, Learned, MetaStep
 from trainables.spec.needs import Needs
 from trainables.spec.schedule import Schedule, ScheduleField, TemperatureField, is_used
 from trainables.spec.terms import Regulariser, Terms
@@ -142,18 +143,102 @@ class MetaKnowledge(Teaching):
     """S4: supervised contrast, and distillation whose temperature and weight are learned (section 4.4).
 
     Re-implemented from the abstract: MKD and CTKD are the readings of its "meta-knowledge" and "curriculum".
+    A weight of 0 takes its term out, learned or not.
     """
+
+    single_worker: ClassVar[bool] = True
 
     type: Literal["meta_knowledge"] = "meta_knowledge"
     kd_weight: ScheduleField = Schedule(start=0.5)
     """Alpha of (1 - alpha) CE + alpha KD: where learning it starts, or its schedule where it is not learned."""
     temperature: TemperatureField = Schedule(start=4.0)
+    """Of `temperature_source: schedule`; where `meta` starts."""
+    temperature_source: Literal["schedule", "ctkd_global", "ctkd_instance", "meta"] = "ctkd_global"
+    """`ctkd_global`, `ctkd_instance`: one, or one an utterance, that makes the distillation harder; `meta`: one of
+    the student and one of the teacher, that lower the loss on held-out rows."""
     contrast_weight: ScheduleField = Schedule(start=0.1)
+    """Of the supervised contrast; where learning it starts."""
     contrast_temperature: Positive = 0.1
     projection: Count = 128
+    learned: tuple[Learned, ...] = ("kd_weight", "contrast_weight")
+    """What the meta step learns; `temperature_source: meta` adds the temperatures."""
+    meta: MetaStep = MetaStep()
+    ctkd: CTKD = CTKD()
+    teacher: Literal["stored", "live"] = "stored"
+    """`live`: MetaDistil's (Zhou et al., ACL 2022): the meta step corrects the teacher's logits, too."""
+    soft_loss: Literal["kl", "mse"] = "kl"
+    """`mse`: MetaDistil's, of the softened probabilities."""
+
+    @model_validator(mode="after")
+    def _temperatures(self) -> MetaKnowledge:
+        source, tau = self.temperature_source, self.temperature
+        if "temperature" in self.learned and source.startswith("ctkd"):
+            raise ValueError(
+                f"learned: temperature beside temperature_source: {source}: the meta step would lower a loss by "
+                "what CTKD raises it with; with both, CTKD takes the temperature and the meta step "
+                "learned: [kd_weight, contrast_weight]; to learn it by the meta step, set temperature_source: meta"
+            )
+        if "temperature" in self.learned and source == "schedule":
+            raise ValueError("learned: temperature beside temperature_source: schedule; set the latter to meta")
+        if source != "schedule" and tau.shape != "constant":
+            raise ValueError(
+                f"temperature.shape {tau.shape}: temperature_source: {source} follows no schedule; "
+                "set temperature_source: schedule, or shape: constant"
+            )
+        if "temperature" in self.by_meta and not TAU_RANGE[0] <= tau.start <= TAU_RANGE[1]:
+            raise ValueError(f"temperature {tau.start}: learned, it stays within {list(TAU_RANGE)}; start there")
+        if source == "meta" and self.soft_loss == "mse":
+            raise ValueError(
+                "soft_loss: mse has one temperature, and temperature_source: meta learns two; use soft_loss: kl, "
+                "or another source"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights(self) -> MetaKnowledge:
+        if len(set(self.learned)) != len(self.learned):
+            raise ValueError(f"learned {list(self.learned)}: name each at most once")
+        alpha = self.kd_weight
+        if max(alpha.start, alpha.end or 0.0) > 1:
+            raise ValueError("kd_weight above 1 would weigh the labels below 0; keep it within [0, 1]")
+        for name in ("kd_weight", "contrast_weight"):
+            shape = getattr(self, name).shape
+            if name in self.by_meta and shape != "constant":
+                raise ValueError(
+                    f"{name}.shape {shape}: the meta step learns it from `start`; set shape: constant, or take "
+                    f"{name} out of learned"
+                )
+        if "kd_weight" in self.by_meta and not ALPHA_RANGE[0] <= alpha.start <= ALPHA_RANGE[1]:
+            raise ValueError(
+                f"kd_weight {alpha.start}: learned, it stays within {list(ALPHA_RANGE)}; start there, or take "
+                "kd_weight out of learned"
+            )
+        return self
+
+    @property
+    def by_meta(self) -> frozenset[Learned]:
+        """What the meta step does learn: of terms that are there, while it is enabled."""
+        if not self.meta.enabled:
+            return frozenset()
+        wanted = {*self.learned, *(("temperature",) if self.temperature_source == "meta" else ())}
+        if not is_used(self.kd_weight):
+            wanted -= {"kd_weight", "temperature"}
+        if not is_used(self.contrast_weight):
+            wanted -= {"contrast_weight"}
+        return frozenset(wanted)
+
+    @property
+    def corrects_teacher(self) -> bool:
+        return self.teacher == "live" and self.meta.enabled and is_used(self.kd_weight)
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether there is a meta step, and so rows are held out for it."""
+        return bool(self.by_meta) or self.corrects_teacher
 
     def needs(self, modalities: Sequence[Modality]) -> Needs:
-        return Needs(logits=True) | super().needs(modalities)
+        own = Needs(logits=is_used(self.kd_weight), best_pooled=self.corrects_teacher)
+        return own | super().needs(modalities)
 
 
 class ContrastiveRegularisation(Teaching):

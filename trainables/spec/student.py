@@ -78,7 +78,10 @@ class AudioTextTransformer(AnyStudent):
 
 
 class InvertedTransformer(AnyStudent):
-    """S4's student: every feature channel's whole time course is one token (methods reference, section 4.3)."""
+    """S4's student: every feature channel's whole time course is one token (methods reference, section 4.3).
+
+    Its cost does not depend on how long the utterance is; at 80 bands the defaults make 2.5 million parameters.
+    """
 
     type: Literal["inverted_transformer"] = "inverted_transformer"
     modalities: tuple[Literal["audio"]] = ("audio",)
@@ -89,6 +92,9 @@ class InvertedTransformer(AnyStudent):
     dropout: Probability = 0.1
     length: Count = 300
     """Steps to which an utterance's frames are brought by adaptive average pooling."""
+    normalisation: Literal["instance", "none"] = "instance"
+    """`instance`: each band has mean 0 and variance 1 within the utterance, as in iTransformer, which forgets how
+    loud it was; `none`: only what the features have, of the train split."""
     pooling: Literal["mean", "attention", "cls"] = "mean"
     tokens: Literal["variate", "query"] = "variate"
     """`query`: the other reading, learned queries that look at the time steps."""
