@@ -17,8 +17,8 @@ from trainables import corpus
 from trainables.artifacts import Record, publish
 from trainables.spec import (
     AudioTeacher,
+    CoAttentionFusion,
     FineTuning,
-    FusionTeacher,
     MeldSpec,
     Pretrained,
     RunSpec,
@@ -82,7 +82,7 @@ def small_run(**training: Any) -> RunSpec:
         teachers=TeachersSpec(
             audio=AudioTeacher(encoder=scratch, training=tuning, dropout=0.0),
             text=TextTeacher(encoder=scratch, training=tuning, dropout=0.0),
-            fusion=FusionTeacher(width=16, heads=2, dropout=0.0, training=tuning),
+            fusion=CoAttentionFusion(width=16, heads=2, dropout=0.0, training=tuning),
         ),
     )
 

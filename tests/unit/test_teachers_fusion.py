@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from trainables.spec import FusionTeacher
+from trainables.spec import CoAttentionFusion
 from trainables.teachers.data import FeatureSource
 from trainables.teachers.fusion import FusionModel
 
-SPEC = FusionTeacher(width=8, heads=2)
+SPEC = CoAttentionFusion(width=8, heads=2)
 
 
 def model_and_source() -> tuple[FusionModel, FeatureSource]:

@@ -19,10 +19,12 @@ from trainables.spec.schedule import Schedule
 from trainables.spec.student import AudioTextTransformer, StudentSpec
 from trainables.spec.teachers import (
     AudioTeacher,
+    CoAttentionFusion,
     Encoder,
     EncoderTeacher,
     FineTuning,
     FusionTeacher,
+    MultiLevelTeacher,
     Pretrained,
     Scratch,
     TeachersSpec,
@@ -36,6 +38,7 @@ __all__ = [
     "AlignmentSpec",
     "AudioTeacher",
     "AudioTextTransformer",
+    "CoAttentionFusion",
     "CorpusSpec",
     "Curriculum",
     "EmoDBSpec",
@@ -49,6 +52,7 @@ __all__ = [
     "MeldSpec",
     "MethodSpec",
     "Modality",
+    "MultiLevelTeacher",
     "Pretrained",
     "RavdessSpec",
     "RunSpec",

@@ -43,6 +43,12 @@ def _faults(run: RunSpec) -> Iterator[str]:
         )
     if needs.segments and "audio" not in corpus.modalities:
         yield f"{asks} reads segments of speech, and the corpus is read without audio; add it to corpus.modalities"
+    if run.teachers.fusion is not None and run.teachers.fusion.segments and not corpus.aligned:
+        yield (
+            f"teachers.fusion.type: {run.teachers.fusion.type} reads {', '.join(run.teachers.fusion.segments)} "
+            f"segments, and corpus {corpus.type} comes without alignments; set corpus.alignment.type to textgrid, "
+            "ctc or proportional, teachers.fusion.levels: [frame], or teachers.fusion.type: co_attention"
+        )
     if needs.attention and not run.student.attends:
         yield (
             f"{asks} compares maps of self-attention, and this student makes none; leave attention out (a weight "

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from trainables.spec.base import Count, Fraction, NonNegative, Positive, Probability, Spec, TeacherName
+from trainables.spec.multi_level import MultiLevelShape
+from trainables.spec.needs import Granularity
 
 
 class FineTuning(Spec):
@@ -71,26 +73,47 @@ class TextTeacher(EncoderTeacher):
     training: FineTuning = FineTuning(learning_rate=5e-5)
 
 
-class FusionTeacher(Spec):
+class CoAttentionFusion(Spec):
     """Two-way co-attention over the frozen frames and words of the other two teachers (derived, not CMD's)."""
 
+    type: Literal["co_attention"] = "co_attention"
     width: Count = 256
     layers: Count = 1
     heads: Count = 4
     dropout: Probability = 0.2
     training: FineTuning = FineTuning(epochs=10, learning_rate=5e-4, head_learning_rate=5e-4)
 
+    @property
+    def segments(self) -> tuple[Granularity, ...]:
+        """What it reads of an alignment."""
+        return ()
+
     @model_validator(mode="after")
-    def _heads(self) -> FusionTeacher:
+    def _heads(self) -> CoAttentionFusion:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
         return self
 
 
+class MultiLevelTeacher(MultiLevelShape):
+    """S2 as a teacher: co-attention at each granularity of speech over the other two teachers' sequences.
+
+    Its word is the mean of its members' probabilities: weights fitted on dev would flatter its own dev scores. It
+    reads every frame, where `co_attention` reads ten a second.
+    """
+
+    type: Literal["multi_level"] = "multi_level"
+    width: Count = 256
+    training: FineTuning = FineTuning(epochs=10, learning_rate=5e-4, head_learning_rate=5e-4)
+
+
+FusionTeacher = Annotated[CoAttentionFusion | MultiLevelTeacher, Field(discriminator="type")]
+
+
 class TeachersSpec(Spec):
     audio: AudioTeacher | None = AudioTeacher()
     text: TextTeacher | None = TextTeacher()
-    fusion: FusionTeacher | None = FusionTeacher()
+    fusion: FusionTeacher | None = CoAttentionFusion()
 
     @model_validator(mode="after")
     def _fusion_inputs(self) -> TeachersSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -138,12 +138,20 @@ class AudioSource:
 
 
 class FeatureSource:
-    """Frozen sequences of the two fine-tuned teachers, float16 in memory."""
+    """Frozen sequences of the two fine-tuned teachers, float16 in memory, and spans by granularity."""
 
-    def __init__(self, audio: Sequence[Tensor], text: Sequence[Tensor]) -> None:
+    def __init__(
+        self,
+        audio: Sequence[Tensor],
+        text: Sequence[Tensor],
+        segments: Mapping[str, Sequence[NDArray[np.int32]]] | None = None,
+    ) -> None:
+        """`segments`: [S_i, 2] of each row, none where it is not aligned."""
         self._audio, self._text = audio, text
+        self._segments = {g: [torch.from_numpy(s).long() for s in rows] for g, rows in (segments or {}).items()}
         self.lengths = np.asarray([len(a) for a in audio], dtype=np.float64)
 
     def collate(self, rows: Rows) -> Inputs:
         audio = padded([self._audio[i].float() for i in rows])
-        return Inputs(*audio, *padded([self._text[i].float() for i in rows]))
+        segments = {g: padded([spans[i] for i in rows]) for g, spans in self._segments.items()}
+        return Inputs(*audio, *padded([self._text[i].float() for i in rows]), segments=segments)

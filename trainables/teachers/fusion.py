@@ -1,4 +1,4 @@
-"""The fusion teacher: two-way co-attention over the frozen frames and words of the fine-tuned teachers.
+"""The fusion teachers: co-attention over the frozen frames and words of the fine-tuned teachers, here in one way.
 
 Derived from standard co-attention (methods reference, sections 1.2 and 2.2); the CMD abstract gives no such head.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trainables.spec.teachers import FusionTeacher
+from trainables.spec.teachers import CoAttentionFusion, FusionTeacher
 from trainables.teachers.heads import Inputs, TeacherOutput, masked_mean
+from trainables.teachers.multi_level import MultiLevelModel
 
 
 class CoAttention(nn.Module):
@@ -38,7 +39,7 @@ class CoAttention(nn.Module):
 class FusionModel(nn.Module):
     """Audio frames [B, Ta, Da] and words [B, Tt, Dt] to logits; `pooled` is both streams' means, [B, 2 width]."""
 
-    def __init__(self, audio_width: int, text_width: int, classes: int, spec: FusionTeacher) -> None:
+    def __init__(self, audio_width: int, text_width: int, classes: int, spec: CoAttentionFusion) -> None:
         super().__init__()
         width = spec.width
         self.audio_in = nn.Sequential(nn.LayerNorm(audio_width), nn.Linear(audio_width, width))
@@ -64,3 +65,12 @@ class FusionModel(nn.Module):
         pooled = torch.cat([masked_mean(audio, inputs.mask), masked_mean(text, inputs.other_mask)], dim=1)
         logits = self.classifier(self.dropout(pooled))
         return TeacherOutput(logits.float(), pooled, audio, inputs.mask)
+
+
+def make_fusion(
+    spec: FusionTeacher, audio_width: int, text_width: int, *, classes: int
+) -> FusionModel | MultiLevelModel:
+    """An untrained fusion teacher over sequences of these widths."""
+    if isinstance(spec, CoAttentionFusion):
+        return FusionModel(audio_width, text_width, classes, spec)
+    return MultiLevelModel(audio_width, text_width, classes, spec)

@@ -8,7 +8,6 @@ the mean and deviation, so that no pass over the data is needed for them.
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.alignment.frames import frame_segments
-from trainables.corpus import SAMPLE_RATE, read_table, with_fold
+from trainables.corpus import read_table, with_fold
 from trainables.features import Vocabulary, build_vocabulary, log_mel, pieces_of
 from trainables.losses.attention import resize_map
 from trainables.teachers.data import FeatureSource, Source, decode
+from trainables.teachers.frozen import frame_seconds, frozen_source, spans_of
 from trainables.teachers.plan import HarvestPlan
-from trainables.teachers.running import coarse_sequences, run
+from trainables.teachers.running import run
 from trainables.teachers.store import FineTuned, fetch_teacher
 from trainables.teachers.task import source_of
 from trainables.teachers.utterances import corpus_record, label_numbers
@@ -101,8 +100,7 @@ class Harvester:
         keep = "fusion" in self.teachers or self.plan.needs.frames or bool(self.plan.needs.segments)
         for name, teacher in self.teachers.items():
             if name == "fusion":
-                audio = coarse_sequences(sequences["audio"], sources["audio"].lengths)
-                sources[name] = FeatureSource(audio, sequences["text"])
+                sources[name] = self._frozen(table, sequences, sources["audio"].lengths)
             else:
                 texts, silence = table["text"].to_pylist(), self.plan.run.corpus.min_seconds
                 sources[name] = source_of(teacher.encoder.loaded, texts, table["audio"], silence)
@@ -119,13 +117,20 @@ class Harvester:
                 whole = [s.numpy() for s in sequences[name]]
                 _sequence(columns, sums, f"{name}.frames", whole, np.float16)
 
+    def _frozen(self, table: pa.Table, sequences: dict[str, list[Tensor]], samples: Any) -> FeatureSource:
+        """What the fusion teacher reads."""
+        spec = self.plan.run.teachers.fusion
+        assert spec is not None
+        segments: dict[str, Any] = {g: table[f"{g}s"].to_pylist() for g in spec.segments}
+        seconds = frame_seconds(self.teachers["audio"].encoder)
+        audio, text = sequences["audio"], sequences["text"]
+        return frozen_source(spec, audio, text, samples=samples, segments=segments, seconds=seconds)
+
     def _segments(self, table: pa.Table, frames: list[Tensor], columns: Any, sums: Any) -> None:
         """The spans of each granularity in the audio teacher's frames; none where a row is not aligned."""
-        config = self.teachers["audio"].encoder.loaded.model.config
-        seconds = math.prod(config.conv_stride) / SAMPLE_RATE
+        seconds = frame_seconds(self.teachers["audio"].encoder)
         for granularity in self.plan.needs.segments:
-            rows = table[f"{granularity}s"].to_pylist()
-            spans = [frame_segments(row or (), len(f), seconds) for row, f in zip(rows, frames, strict=True)]
+            spans = spans_of(table[f"{granularity}s"].to_pylist(), frames, seconds)
             _sequence(columns, sums, f"{granularity}.segments", spans, np.int32)
 
     def _outputs(self, teacher: FineTuned, source: Source, keep_frames: bool) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -15,28 +15,35 @@ from trainables.teachers.encoders import LoadedEncoder, frame_mask
 class Inputs:
     """A padded batch: `values` [B, samples] float or [B, pieces] int64, `mask` of the same shape, True = valid.
 
-    The fusion teacher reads `values` [B, Ta, Da] and `mask` [B, Ta] of audio, `other` and `other_mask` of text.
+    A fusion teacher reads `values` [B, Ta, Da] and `mask` [B, Ta] of audio, `other` and `other_mask` of text, and
+    may read `segments`: spans [B, S, 2] of audio frames and their mask [B, S], by granularity.
     """
 
     values: Tensor
     mask: Tensor
     other: Tensor | None = None
     other_mask: Tensor | None = None
+    segments: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def to(self, device: str | torch.device) -> Inputs:
         parts = (self.values, self.mask, self.other, self.other_mask)
-        return Inputs(*(p.to(device, non_blocking=True) if p is not None else None for p in parts))  # type: ignore[arg-type]
+        values, mask, other, other_mask = (p if p is None else p.to(device, non_blocking=True) for p in parts)
+        assert values is not None and mask is not None
+        segments = {g: (spans.to(device), there.to(device)) for g, (spans, there) in self.segments.items()}
+        return Inputs(values, mask, other, other_mask, segments)
 
 
 @dataclass(frozen=True)
 class TeacherOutput:
-    """`logits` [B, C], `pooled` [B, D], `frames` [B, T, D] with `mask` [B, T], `attention` [B, T, T] if asked."""
+    """`logits` [B, C], `pooled` [B, D], `frames` [B, T, D] with `mask` [B, T], `attention` [B, T, T] if asked,
+    `members` [B, M, C] where the logits join those of several classifiers."""
 
     logits: Tensor
     pooled: Tensor
     frames: Tensor
     mask: Tensor
     attention: Tensor | None = None
+    members: Tensor | None = None
 
 
 def masked_mean(frames: Tensor, mask: Tensor) -> Tensor:

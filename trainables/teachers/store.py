@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -17,14 +18,15 @@ from trainables.spec.base import TeacherName
 from trainables.spec.teachers import EncoderTeacher, FusionTeacher
 from trainables.storage import Storage
 from trainables.teachers.encoders import load_encoder
-from trainables.teachers.fusion import FusionModel
+from trainables.teachers.fusion import FusionModel, make_fusion
 from trainables.teachers.heads import EncoderModel
 from trainables.teachers.identity import prefix
+from trainables.teachers.multi_level import MultiLevelModel
 
 HEAD = "head.safetensors"
 CARD = "teacher.json"
 
-TeacherModel = EncoderModel | FusionModel
+TeacherModel = EncoderModel | FusionModel | MultiLevelModel
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,8 @@ def load_teacher(folder: Path, device: str | torch.device = "cpu", attention: bo
     name: TeacherName = card["name"]
     model: TeacherModel
     if name == "fusion":
-        fusion = FusionTeacher.model_validate(card["spec"])
-        audio_width, text_width = card["inputs"]
-        model = FusionModel(audio_width, text_width, len(card["labels"]), fusion)
+        fusion: FusionTeacher = TypeAdapter(FusionTeacher).validate_python(card["spec"])
+        model = make_fusion(fusion, *card["inputs"], classes=len(card["labels"]))
     else:
         spec = EncoderTeacher.model_validate(card["spec"])
         loaded = load_encoder(name, folder, attention)

@@ -17,10 +17,11 @@ from trainables.spec.teachers import EncoderTeacher, FineTuning, FusionTeacher
 from trainables.storage import Storage
 from trainables.teachers.data import AudioSource, FeatureSource, Source, TextSource
 from trainables.teachers.encoders import LoadedEncoder, make_encoder
-from trainables.teachers.fusion import FusionModel
+from trainables.teachers.frozen import frame_seconds, frozen_source
+from trainables.teachers.fusion import make_fusion
 from trainables.teachers.heads import EncoderModel
 from trainables.teachers.identity import TeacherReads
-from trainables.teachers.running import coarse_sequences, sequences
+from trainables.teachers.running import sequences
 from trainables.teachers.store import FineTuned, TeacherModel, fetch_teacher
 from trainables.teachers.utterances import Utterances, corpus_record, read_utterances
 
@@ -55,13 +56,14 @@ def make_task(
     name: TeacherName, run: RunSpec, storage: Storage, reads: TeacherReads, device: str | torch.device
 ) -> Task:
     labels = tuple(corpus_record(storage, reads.corpus).info["labels"])
-    rows = read_utterances(storage, reads.corpus, labels, audio=name != "text", fold=run.fold)
     spec: EncoderTeacher | FusionTeacher = getattr(run.teachers, name)
-    if isinstance(spec, FusionTeacher):
+    segments = () if isinstance(spec, EncoderTeacher) else spec.segments
+    rows = read_utterances(storage, reads.corpus, labels, name != "text", run.fold, segments=segments)
+    if isinstance(spec, EncoderTeacher):
+        model, sources = _encoder(name, run, spec, rows, len(labels))
+    else:
         frozen = _frozen(storage, reads, device)
         model, sources = _fusion(spec, frozen, rows, len(labels), run.corpus.min_seconds)
-    else:
-        model, sources = _encoder(name, run, spec, rows, len(labels))
     return Task(
         name, model, spec, labels, sources["train"], rows["train"].labels, sources["dev"], rows["dev"].labels
     )
@@ -91,12 +93,14 @@ def _fusion(
 ) -> tuple[TeacherModel, dict[str, Source]]:
     """Every worker runs the two frozen teachers once over all rows: cheaper than their passes every epoch."""
     torch.manual_seed(spec.training.seed)
-    model = FusionModel(teachers[0].encoder.width, teachers[1].encoder.width, classes, spec)
-    return model, {s: fusion_source(teachers, u, silence_seconds) for s, u in rows.items()}
+    model = make_fusion(spec, teachers[0].encoder.width, teachers[1].encoder.width, classes=classes)
+    return model, {s: _fusion_source(spec, teachers, u, silence_seconds) for s, u in rows.items()}
 
 
-def fusion_source(teachers: Sequence[FineTuned], rows: Utterances, silence_seconds: float) -> FeatureSource:
-    """The frozen sequences of the audio teacher (about ten frames a second) and of the text teacher."""
+def _fusion_source(
+    spec: FusionTeacher, teachers: Sequence[FineTuned], rows: Utterances, silence_seconds: float
+) -> FeatureSource:
     audio, text = (source_of(t.encoder.loaded, rows.texts, rows.audio, silence_seconds) for t in teachers)
-    frames = coarse_sequences(sequences(teachers[0].model, audio, teachers[0].device), audio.lengths)
-    return FeatureSource(frames, sequences(teachers[1].model, text, teachers[1].device))
+    frames, words = (sequences(t.model, s, t.device) for t, s in zip(teachers, (audio, text), strict=True))
+    seconds = frame_seconds(teachers[0].encoder)
+    return frozen_source(spec, frames, words, samples=audio.lengths, segments=rows.segments, seconds=seconds)

@@ -30,6 +30,7 @@ from trainables.storage import Storage
 from trainables.teachers import distributed
 from trainables.teachers.checkpoint import Progress, copied, load_checkpoint, save_checkpoint
 from trainables.teachers.data import epoch_batches, prefetched, split_rows
+from trainables.teachers.heads import TeacherOutput
 from trainables.teachers.identity import TeacherReads
 from trainables.teachers.running import autocast, latency_ms, run
 from trainables.teachers.store import save_teacher
@@ -166,19 +167,24 @@ class TuningLoop:
             for _ in share:
                 rows, values = next(inputs)
                 with autocast(self.device, self.spec.precision):
-                    logits = self.model(values.to(self.device)).logits
-                loss = self._loss(logits, rows) / weight
+                    output = self.model(values.to(self.device))
+                loss = self._loss(output, rows) / weight
                 torch.autograd.backward(loss)
                 total += loss.detach()
             self._step((epoch - 1) * self.steps + index)
         return float(distributed.summed(total) / len(batches))
 
-    def _loss(self, logits: Tensor, rows: NDArray[np.int64]) -> Tensor:
-        """The sum over rows of the weighted cross-entropy."""
+    def _loss(self, output: TeacherOutput, rows: NDArray[np.int64]) -> Tensor:
+        """The sum over rows of the weighted cross-entropy; the mean of the members' own beside it, if any."""
         labels = self.targets[torch.from_numpy(rows).to(self.device)]
-        return F.cross_entropy(
-            logits, labels, self.weights, label_smoothing=self.spec.label_smoothing, reduction="sum"
-        )
+
+        def of(logits: Tensor) -> Tensor:
+            smoothing = self.spec.label_smoothing
+            return F.cross_entropy(logits, labels, self.weights, label_smoothing=smoothing, reduction="sum")
+
+        if output.members is None:
+            return of(output.logits)
+        return of(output.logits) + torch.stack([of(member) for member in output.members.unbind(1)]).mean()
 
     def _step(self, step: int) -> None:
         parameters = [p for p in self.model.parameters() if p.requires_grad]

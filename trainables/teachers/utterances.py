@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Utterances:
-    """Rows of one split. `audio` is an Arrow column of FLAC, null where there is none; None if not read."""
+    """Rows of one split. `audio` is an Arrow column of FLAC, null where there is none; None if not read.
+
+    `segments` holds, by granularity, each row's labelled times in seconds, or None where it is not aligned.
+    """
 
     labels: NDArray[np.int64]
     texts: list[str]
     audio: Any = None
+    segments: dict[str, list[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -46,13 +50,20 @@ def label_numbers(names: Sequence[str], labels: Sequence[str]) -> NDArray[np.int
 
 
 def read_utterances(
-    storage: Storage, fingerprint: str, labels: Sequence[str], audio: bool, fold: int | None = None
+    storage: Storage,
+    fingerprint: str,
+    labels: Sequence[str],
+    audio: bool,
+    fold: int | None = None,
+    *,
+    segments: Sequence[str] = (),
 ) -> dict[str, Utterances]:
     """Train and dev (of a fold). With `audio`, train rows that have none are left out; dev keeps them (silence)."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    columns = ["uid", "folds", "split", "label", "text", *(["audio"] if audio else [])]
+    times = [f"{granularity}s" for granularity in segments]
+    columns = ["uid", "folds", "split", "label", "text", *(["audio"] if audio else []), *times]
     kept: dict[str, list[Any]] = {"train": [], "dev": []}
     for whole in iter_tables(storage, fingerprint, columns):
         table = with_fold(whole, fold)
@@ -67,5 +78,10 @@ def read_utterances(
         if len(table) == 0:
             raise CorpusError(f"{storage.url(prefix(fingerprint))}: no usable {split} row for this teacher")
         numbers = label_numbers(table["label"].to_pylist(), labels)
-        found[split] = Utterances(numbers, table["text"].to_pylist(), table["audio"] if audio else None)
+        found[split] = Utterances(
+            numbers,
+            table["text"].to_pylist(),
+            table["audio"] if audio else None,
+            {g: table[name].to_pylist() for g, name in zip(segments, times, strict=True)},
+        )
     return found
