@@ -52,7 +52,7 @@ def test_consonants_without_a_vowel_go_with_their_neighbour() -> None:
 
 
 def test_the_phone_set_is_told_by_the_whole_utterance() -> None:
-    """In ARPAbet `Y` is a consonant and `N` may begin a syllable; in SAMPA they are a vowel and the NG of "sing"."""
+    """In ARPAbet `Y` is a consonant and `N` may begin a syllable; in SAMPA they are a vowel and an NG."""
     assert labels(syllables(phones("HH AE1 P IY0 N Y UW1"))) == ["HH AE1", "P IY0", "N Y UW1"]
     assert labels(syllables(phones("S t Y k l a N @"))) == ["S t Y", "k l a N", "@"]
 
