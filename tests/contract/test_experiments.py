@@ -14,7 +14,7 @@ from orchestrator.check import check_spec, variants
 from orchestrator.experiment import ExperimentSpec, Scale, load, names, read
 from orchestrator.schema import experiment_schema
 from orchestrator.space import default_point
-from trainables.spec import MeldSpec, StandInSpec
+from trainables.spec import StandInSpec
 
 NAMES = names()
 VARIANTS = [(name, told, spec) for name in NAMES for told, spec in variants(name)]
@@ -29,7 +29,7 @@ def text_of(name: str) -> str:
 
 
 def test_there_are_experiments() -> None:
-    assert {"cmd-meld", "cmd-meld-text"} <= set(NAMES)
+    assert {"all-meld", "cmd-iemocap", "cmd-meld", "cmd-meld-text", "conreg-iemocap"} <= set(NAMES)
 
 
 @every_name
@@ -99,7 +99,7 @@ def test_there_are_more_trials_than_are_confirmed(spec: ExperimentSpec) -> None:
 @pytest.mark.parametrize("scale", get_args(Scale))
 def test_the_stand_in_keeps_the_modalities(name: str, scale: Scale) -> None:
     own, stand_in = load(name, scale=scale), load(name, scale=scale, stand_in=True)
-    assert isinstance(own.run.corpus, MeldSpec)
+    assert not isinstance(own.run.corpus, StandInSpec)
     assert isinstance(stand_in.run.corpus, StandInSpec)
     assert set(stand_in.run.corpus.modalities) == set(own.run.corpus.modalities)
     assert stand_in.run.student.modalities == own.run.student.modalities
