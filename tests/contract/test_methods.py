@@ -38,6 +38,21 @@ SETTINGS: list[dict[str, Any]] = [
     {"type": "contrastive_regularisation", "stages": "three", "regulariser": {"estimator": "mine"}},
     {"type": "contrastive_regularisation", "regulariser": {"estimator": "info_nce", "negatives": "shuffle"}},
     {"type": "contrastive_regularisation", "weighting": "homoscedastic", "stages": "three"},
+    {"type": "meta_knowledge"},
+    {
+        "type": "meta_knowledge",
+        "temperature_source": "meta",
+        "meta": {"gradient": "first_order", "parameters": "all"},
+    },
+    {"type": "meta_knowledge", "temperature_source": "ctkd_instance", "teacher": "live", "soft_loss": "mse"},
+    {
+        "type": "meta_knowledge",
+        "learned": [],
+        "temperature_source": "schedule",
+        "curriculum": {"type": "teacher_nll"},
+    },
+    {"type": "meta_knowledge", "terms": {"crd": {"enabled": True}}, "weighting": "homoscedastic"},
+    {"type": "meta_knowledge", "kd_weight": 0, "curriculum": {"type": "rater_disagreement"}},
 ]
 EVERY = pytest.mark.parametrize("modalities", MODALITIES, ids="+".join)
 ALL = pytest.mark.parametrize("method", SETTINGS, ids=lambda m: "-".join(f"{v}" for v in m.values())[:40])
