@@ -12,6 +12,7 @@ from orchestrator.display.corpus import corpus_view
 from tests.helpers import iemocap_trees
 from tests.helpers.cli import bare_machine, orch
 from tests.helpers.meld_trees import row, write_csvs, write_tree
+from tests.helpers.textgrids import write_textgrid
 from trainables.prepare import PrepareSummary, SplitCount
 
 
@@ -95,6 +96,29 @@ def test_a_cross_validated_corpus_is_one_line_and_its_folds(tmp_path: Path) -> N
     assert not [line for line in lines if line.startswith(("train", "dev", "test"))]
 
 
+@pytest.mark.parametrize(
+    ("alignment", "told"),
+    [
+        ("corpus", "aligned: no row"),
+        (
+            "proportional",
+            "aligned: 1 row by equal shares of the voiced part, 3 without; scores that use these segments compare "
+            "with no one else's",
+        ),
+        ("textgrid=grids", "aligned: 1 row by TextGrids, 3 without"),
+    ],
+)
+def test_one_line_says_by_what_the_rows_are_aligned(alignment: str, told: str, tmp_path: Path) -> None:
+    rows = {"train": [row(0, 0), row(0, 1, Utterance="?")], "dev": [row(1, 0)], "test": [row(2, 0)]}
+    root = write_tree(tmp_path / "meld", rows)
+    for clip in ("dia1_utt0.mp4", "dia2_utt0.mp4"):
+        next(root.rglob(clip)).unlink()
+    write_textgrid(Path("grids/dia0_utt0.TextGrid"), {"words": [(0.0, 0.4, "hm")], "phones": [(0.0, 0.4, "M")]})
+    found = orch("prepare", "meld", "--root", str(root), "--alignment", alignment)
+    assert found.code == 0
+    assert f" {told} corpus " in " ".join(found.out.split())
+
+
 def test_a_second_time_nothing_is_read_again(texts: str) -> None:
     arguments = ("prepare", "meld", "--root", texts, "--modalities", "text")
     first, second = orch(*arguments), orch(*arguments)
@@ -113,6 +137,11 @@ def test_the_storage_may_lie_elsewhere(texts: str, tmp_path: Path) -> None:
     ("arguments", "told"),
     [
         (("meld",), "meld has no root: give --root DIR, or set ORCH_CORPORA__MELD"),
+        (("standin", "--alignment", "guess"), "--alignment 'guess': give corpus, textgrid=DIR, ctc=CHECKPOINT or"),
+        (("standin", "--alignment", "corpus=/x"), "--alignment 'corpus=/x': give corpus, textgrid=DIR"),
+        (("standin", "--alignment", "textgrid"), "no folder of TextGrids is given; set ORCH_ALIGNMENTS__STANDIN"),
+        (("standin", "--alignment", "textgrid=/x"), "alignments.standin = '/x' (from --alignment): there is no such"),
+        (("standin", "--alignment", "ctc=/nowhere"), "checkpoint '/nowhere': there is no such folder"),
         (("meld", "--root", "/nowhere"), "corpora.meld = '/nowhere' (from --root): there is no such folder"),
         (("standin", "--root", "."), "the stand-in corpus is made by rule and lies nowhere"),
         (("meld", "--root", ".", "--modalities", "video"), "--modalities 'video': give audio,text or text"),

@@ -91,6 +91,18 @@ def test_corpora_of_file_and_environment_are_joined(bare: Path, monkeypatch: pyt
     assert (dict(settings.corpora), settings.origin("corpora.meld")) == ({"meld": "from-flag"}, "--root")
 
 
+def test_textgrids_are_looked_for_where_they_are_read_alone(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCH_ALIGNMENTS__MELD", str(bare))
+    settings = load()
+    assert settings.alignment_folder("meld", "textgrid") == bare
+    assert settings.alignment_folder("emodb", "ctc") is None
+    with pytest.raises(SettingsError, match="set ORCH_ALIGNMENTS__EMODB, or alignments.emodb in orch.toml"):
+        settings.alignment_folder("emodb", "textgrid")
+    monkeypatch.setenv("ORCH_ALIGNMENTS__MELD", "gone")
+    with pytest.raises(SettingsError, match=r"alignments.meld = 'gone' \(from ORCH_ALIGNMENTS__MELD\): there is no"):
+        load().alignment_folder("meld", "textgrid")
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -115,6 +127,8 @@ def test_a_fault_of_the_file_names_the_file_and_the_key(text: str, told: str, ba
         ("ORCH_CONCURRENCY", "many", "it comes from ORCH_CONCURRENCY"),
         ("ORCH_CORPORA__MLED", "/x", "it comes from ORCH_CORPORA__MLED"),
         ("ORCH_CORPORA__MELD", "", "ORCH_CORPORA__MELD is set but empty"),
+        ("ORCH_ALIGNMENTS__MELD", "", "ORCH_ALIGNMENTS__MELD is set but empty"),
+        ("ORCH_ALIGNMENTS__MLED", "/x", "there is no corpus 'mled'; corpora are meld"),
     ],
 )
 def test_a_fault_of_the_environment_names_the_variable(
