@@ -120,18 +120,19 @@ class InvertedStudent(Student):
         maps = {}
         if mean is not None:
             own = mean[:, 1:, 1:] if self.summary is not None else mean
-            maps["audio"] = resize_map(_wide(own), _all(own)[:, 0, 0], attention)
+            maps["audio"] = _wide(resize_map(_wide(own), _all(own)[:, 0, 0], attention))
         logits = _wide(self.classifier(embedding))
         return StudentOutput(logits, embedding, {"audio": embedding}, attention=maps)  # type: ignore[arg-type]
 
     @torch.no_grad()
     def _steps(self, batch: Batch) -> Tensor:
-        """[B, length, bands]; nothing here is learned."""
+        """[B, length, bands]; nothing here is learned, and half precision is too coarse for running sums."""
         assert batch.frames is not None and batch.frame_mask is not None
         frames, mask = batch.frames, batch.frame_mask
-        if self.spec.normalisation == "instance":
-            frames = instance_norm(frames, mask)
-        return resampled(frames, mask, self.spec.length)
+        with torch.autocast(frames.device.type, enabled=False):
+            if self.spec.normalisation == "instance":
+                frames = instance_norm(frames, mask)
+            return resampled(frames, mask, self.spec.length)
 
 
 def _all(x: Tensor) -> Tensor:
