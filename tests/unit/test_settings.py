@@ -96,10 +96,10 @@ def test_textgrids_are_looked_for_where_they_are_read_alone(bare: Path, monkeypa
     settings = load()
     assert settings.alignment_folder("meld", "textgrid") == bare
     assert settings.alignment_folder("emodb", "ctc") is None
-    with pytest.raises(SettingsError, match="set ORCH_ALIGNMENTS__EMODB, or alignments.emodb in orch.toml"):
+    with pytest.raises(SettingsError, match=r"set ORCH_ALIGNMENTS__EMODB, or alignments\.emodb in orch\.toml"):
         settings.alignment_folder("emodb", "textgrid")
     monkeypatch.setenv("ORCH_ALIGNMENTS__MELD", "gone")
-    with pytest.raises(SettingsError, match=r"alignments.meld = 'gone' \(from ORCH_ALIGNMENTS__MELD\): there is no"):
+    with pytest.raises(SettingsError, match=r"meld = 'gone' \(from ORCH_ALIGNMENTS__MELD\): there is no"):
         load().alignment_folder("meld", "textgrid")
 
 
