@@ -83,7 +83,7 @@ class Choice(Conditional):
 Distribution = Annotated[Float | Int | Choice, Field(discriminator="type")]
 Space = dict[str, Distribution]
 
-_UNIONS = ("alignment", "corpus", "encoder", "method", "scheduler", "student")
+_UNIONS = ("alignment", "corpus", "encoder", "fusion", "method", "scheduler", "student")
 """The fields whose class is chosen by `type`."""
 _TOLERANCE = 1e-8
 """Of a multiple of a step, as Optuna has it."""
