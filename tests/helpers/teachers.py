@@ -33,10 +33,13 @@ CORPUS = "c0ffee0000000000"
 _WORDS = {"neutral": "plain", "joy": "happy", "anger": "angry"}
 
 
-def small_corpus(storage: Storage, n: int = 60, shards: int = 2) -> str:
-    """60 % train, 20 % dev, 20 % test; one word and the pitch of a tone tell the label; two clips are missing."""
+def small_corpus(storage: Storage, n: int = 60, shards: int = 2, aligned: bool = False) -> str:
+    """60 % train, 20 % dev, 20 % test; one word and the pitch of a tone tell the label; two clips are missing.
+
+    `aligned`: four words, eight syllables and sixteen phones of equal length, but for every tenth row.
+    """
     rng = np.random.default_rng(0)
-    rows = [_row(rng, i, n) for i in range(n)]
+    rows = [_row(rng, i, n) | (_times(i) if aligned else {}) for i in range(n)]
     folder = Path(storage.root).parent / "corpus"
     folder.mkdir(parents=True, exist_ok=True)
     for shard, part in enumerate(np.array_split(np.arange(n), shards)):
@@ -63,6 +66,17 @@ def _row(rng: np.random.Generator, index: int, n: int) -> dict[str, Any]:
         "audio": None if missing else _flac(rng, 300.0 * (1 + index % 3), seconds),
         "words": None, "phones": None, "status": "decode_error" if missing else "ok", "reason": "",
     }  # fmt: skip
+
+
+def _times(index: int) -> dict[str, Any]:
+    """Segments over the first 0.4 seconds, which every clip lasts."""
+    if index % 10 == 0:
+        return {}
+    shares = {"words": 4, "syllables": 8, "phones": 16}
+    return {
+        name: [{"label": "x", "start": 0.4 * i / n, "end": 0.4 * (i + 1) / n} for i in range(n)]
+        for name, n in shares.items()
+    }
 
 
 def _flac(rng: np.random.Generator, hertz: float, seconds: float) -> bytes:
