@@ -10,6 +10,9 @@ import typer
 from orchestrator.commands.options import STORAGE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.settings import Settings
     from trainables.spec import CorpusSpec
 
 
@@ -48,12 +51,7 @@ def prepare(
     places = {"corpora": root, "alignments": textgrids}
     flags = {name: {corpus: place} for name, place in places.items() if place is not None}
     settings = load({"storage": storage, **flags})
-    folder = settings.corpus_root(corpus)
-    if folder is None and corpus != "standin":
-        raise SettingsError(
-            f"{corpus} has no root: give --root DIR, or set ORCH_CORPORA__{corpus.upper()}, "
-            f"or corpora.{corpus} in orch.toml"
-        )
+    folder = root_of(corpus, settings)
     store = Storage(settings.storage)
     with counting(f"prepare {corpus}", sys.stderr, live=is_terminal(sys.stderr)) as progress:
         alignments = settings.alignment_folder(corpus, spec.alignment.type)
@@ -63,6 +61,18 @@ def prepare(
     console(sys.stdout).print(corpus_view(found, place, record.info.get("ceilings")))
     if strict and not found.complete:
         raise typer.Exit(1)
+
+
+def root_of(corpus: str, settings: Settings) -> Path | None:
+    from orchestrator.errors import SettingsError
+
+    folder = settings.corpus_root(corpus)
+    if folder is None and corpus != "standin":
+        raise SettingsError(
+            f"{corpus} has no root: give --root DIR, or set ORCH_CORPORA__{corpus.upper()}, "
+            f"or corpora.{corpus} in orch.toml"
+        )
+    return folder
 
 
 def corpus_spec(corpus: str, modalities: str | None, alignment: str | None) -> tuple[CorpusSpec, str | None]:
