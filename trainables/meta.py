@@ -74,5 +74,7 @@ def _leaves(values: Named) -> dict[str, Tensor]:
 
 
 def _gradient(loss: Tensor, values: Named, create_graph: bool = False) -> dict[str, Tensor]:
+    if not loss.requires_grad:
+        return {name: torch.zeros_like(value) for name, value in values.items()}
     found = torch.autograd.grad(loss, list(values.values()), create_graph=create_graph, materialize_grads=True)
     return dict(zip(values, found, strict=True))
