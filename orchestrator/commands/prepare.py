@@ -10,6 +10,7 @@ import typer
 from orchestrator.commands.options import STORAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from orchestrator.settings import Settings
@@ -39,18 +40,13 @@ def prepare(
     from orchestrator.display.choose import console, is_terminal
     from orchestrator.display.corpus import corpus_view
     from orchestrator.display.progress import counting
-    from orchestrator.errors import SettingsError
-    from orchestrator.settings import cores, load
+    from orchestrator.settings import cores
     from trainables.prepare import prepare as run
     from trainables.prepare import problem_table
     from trainables.storage import Storage
 
-    if root is not None and corpus == "standin":
-        raise SettingsError("--root: the stand-in corpus is made by rule and lies nowhere; leave --root out")
     spec, textgrids = corpus_spec(corpus, modalities, alignment)
-    places = {"corpora": root, "alignments": textgrids}
-    flags = {name: {corpus: place} for name, place in places.items() if place is not None}
-    settings = load({"storage": storage, **flags})
+    settings = settings_with(corpus, {"corpora": root, "alignments": textgrids}, storage)
     folder = root_of(corpus, settings)
     store = Storage(settings.storage)
     with counting(f"prepare {corpus}", sys.stderr, live=is_terminal(sys.stderr)) as progress:
@@ -61,6 +57,17 @@ def prepare(
     console(sys.stdout).print(corpus_view(found, place, record.info.get("ceilings")))
     if strict and not found.complete:
         raise typer.Exit(1)
+
+
+def settings_with(corpus: str, places: Mapping[str, str | None], storage: str | None) -> Settings:
+    """The settings in force, with the places that flags name for this corpus."""
+    from orchestrator.errors import SettingsError
+    from orchestrator.settings import load
+
+    if places["corpora"] is not None and corpus == "standin":
+        raise SettingsError("--root: the stand-in corpus is made by rule and lies nowhere; leave --root out")
+    flags = {name: {corpus: place} for name, place in places.items() if place is not None}
+    return load({"storage": storage, **flags})
 
 
 def root_of(corpus: str, settings: Settings) -> Path | None:
