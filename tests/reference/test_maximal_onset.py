@@ -46,6 +46,9 @@ tʃ ɪ l|d ɹ ə n
 h a:|b m
 a: g|n @ s
 h a n|d l
+v i: 6
+f OY|6
+h ø: ɐ̯ t
 r I|D @ m
 b ɐ|t n̩
 """

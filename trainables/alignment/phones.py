@@ -35,6 +35,8 @@ _BEFORE_Y = _onsets("P,B,T,D,K,G,F,V,TH,HH,M,N,S P,S T,S K")
 """What may stand before Y, and only where UW or UH follows: "mu-sic", but "can-yon"."""
 
 _NUCLEI = frozenset("aeiouyAEIOUVY@&{}Q01236789" + "ɐɑɒæəɘɚɜɝɛɞɤɨɪɩɯɵøœɶɔʉʊʌʏᵻ")
+_OFFGLIDES = frozenset("6ɐ")
+"""The German `r` behind a vowel: "wir" is one syllable, "Feuer" two."""
 _GLIDES = frozenset("jwɥɰʋ;")
 _LIQUIDS = frozenset("lrRL4ɫɹɻɾʁʀʎɭ")
 _NASALS = frozenset("mnMJɱɲɳ")
@@ -77,6 +79,8 @@ def nuclei(labels: Sequence[str]) -> list[int]:
     """Where the vowels and syllabic consonants of a word are, in any other set."""
     found = [_is_vowel(label) for label in labels]
     for i in range(1, len(labels)):
+        if found[i - 1] and _plain(labels[i])[:1] in _OFFGLIDES and not _is_diphthong(labels[i - 1]):
+            found[i] = False
         if _is_sonorant(labels[i]) and not found[i - 1] and not _is_sonorant(labels[i - 1]):
             after = labels[i + 1 : i + 2]
             found[i] |= not any(_is_vowel(label) or _is_sonorant(label) for label in after)
@@ -85,7 +89,13 @@ def nuclei(labels: Sequence[str]) -> list[int]:
 
 def _is_vowel(label: str) -> bool:
     text = _plain(label)
+    if "\u032f" in text:  # marked as not syllabic
+        return False
     return bool(text) and (text[0] in _NUCLEI or "\u0329" in text or text.endswith("="))
+
+
+def _is_diphthong(label: str) -> bool:
+    return sum(char in _NUCLEI for char in _plain(label)) > 1
 
 
 def _is_sonorant(label: str) -> bool:
