@@ -77,7 +77,8 @@ def ablate(
 def _plan(spec: ExperimentSpec, settings: Settings, stand_in: bool) -> Plan:
     settings.cache_folder()  # before hours of work, not when the first trial wants it
     root = settings.corpus_root(spec.run.corpus.type) if not stand_in else None
-    return make_plan(spec, stand_in=stand_in, corpus_root=root)
+    alignments = settings.alignment_folder(spec.run.corpus.type, spec.run.corpus.alignment.type)
+    return make_plan(spec, stand_in=stand_in, corpus_root=root, alignments=alignments)
 
 
 @contextmanager

@@ -48,6 +48,8 @@ a: g|n @ s
 h a n|d l
 v i: 6
 f OY|6
+g E 6 n
+g E 6 n
 h ø: ɐ̯ t
 r I|D @ m
 b ɐ|t n̩

@@ -99,7 +99,7 @@ def _is_diphthong(label: str) -> bool:
 
 
 def _is_sonorant(label: str) -> bool:
-    return _plain(label)[:1] in _NASALS | _CODA_NASALS | _LIQUIDS | _GLIDES
+    return _plain(label)[:1] in _NASALS | _CODA_NASALS | _LIQUIDS | _GLIDES | _OFFGLIDES
 
 
 def onset(consonants: Sequence[str], vowel: str) -> bool:
