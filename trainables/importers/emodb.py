@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainables.corpus import SPLITS
 from trainables.errors import CorpusError
 from trainables.folds import gather, next_is_dev
 from trainables.importers.base import Prepared, Progress
@@ -90,7 +89,6 @@ class EmoDBImporter:
                 reason=fault,
             )
             rows.append(row)
-        rows.sort(key=lambda row: (SPLITS.index(row.split), row.uid))
         remarks = [*layout.clips.remarks(), *_absences(absent, len(rows))]
         written = write_rows(rows, spec, out, workers, progress, remarks=remarks)
         facts = {"speaker_disjoint": ["train", "dev", "test"], "genders": SPEAKERS}

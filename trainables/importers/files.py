@@ -40,9 +40,9 @@ class Clips:
         copies = sum(len(paths) for paths in self.copies.values())
         if copies:
             first = next(iter(self.copies.values()))[0]
-            yield f"{copies} files are there a second time, byte for byte (as {first}), and were read once"
+            yield f"{plural(copies, 'file is', 'files are')} there twice, byte for byte (as {first}), and read once"
         if self.others:
-            yield f"{self.others} clips are there as wav and as flac; the wav was read"
+            yield f"{plural(self.others, 'clip is', 'clips are')} there as wav and as flac; the wav was read"
 
     def digest_lines(self) -> Iterator[bytes]:
         """Names and sizes, not where the files lie."""
@@ -89,6 +89,10 @@ def find_clips(entries: Iterable[os.DirEntry[str]], wanted: Callable[[Path], boo
         if rest:
             copies[stem] = [clip.path for clip in rest]
     return Clips(dict(sorted(clips.items())), copies, others)
+
+
+def plural(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def differ(first: Path, second: Path) -> str:

@@ -20,7 +20,7 @@ NOBODY = "unknown"
 @dataclass(frozen=True)
 class Read:
     rows: list[RawRow]
-    """In the order split, dialogue (by its first row), turn."""
+    """In the order split (with one official split), dialogue (by its first row), turn."""
     labels: tuple[str, ...]
     speaker_disjoint: list[str]
     remarks: list[str]
@@ -39,7 +39,8 @@ def read_rows(manifest: Manifest, spec: ManifestSpec) -> Read:
     votes = _votes(manifest, labels) if spec.votes else [None] * len(uids)
     audio = "audio" in spec.modalities
     rows = []
-    for index in sorted(range(len(uids)), key=lambda i: (SPLITS.index(splits[i]), order[i], i)):
+    ranks = [0 if spec.folds else SPLITS.index(split) for split in splits]
+    for index in sorted(range(len(uids)), key=lambda i: (ranks[i], order[i], i)):
         cells = manifest.rows[index]
         start, end = _part(manifest, index) if audio else (0.0, None)
         row = RawRow(

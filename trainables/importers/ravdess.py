@@ -20,7 +20,7 @@ from trainables.corpus import SPLITS
 from trainables.errors import CorpusError
 from trainables.folds import gather, next_is_dev
 from trainables.importers.base import Prepared, Progress
-from trainables.importers.files import Clips, find_clips, walk
+from trainables.importers.files import Clips, find_clips, plural, walk
 from trainables.spec import RavdessSpec
 
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
@@ -86,7 +86,6 @@ class RavdessImporter:
             )
             for (name, clip), actor, splits in zip(layout.clips.of.items(), actors, folds, strict=True)
         ]
-        rows.sort(key=lambda row: (SPLITS.index(row.split), row.uid))
         written = write_rows(rows, spec, out, workers, progress, remarks=_remarks(layout))
         facts = {
             "speaker_disjoint": list(SPLITS),
@@ -124,9 +123,9 @@ def _others(entries: Iterable[os.DirEntry[str]]) -> Iterator[str]:
         path = Path(entry.name)
         if _NAME.fullmatch(path.stem):
             if path.suffix.lower() in (".mp4", ".avi", ".mov") or path.stem[:2] != _AUDIO_ONLY:
-                yield "videos"
+                yield "video"
             elif path.stem[3:5] != _SPEECH:
-                yield "songs"
+                yield "song"
 
 
 def _remarks(layout: Layout) -> Iterator[str]:
@@ -136,4 +135,4 @@ def _remarks(layout: Layout) -> Iterator[str]:
 
 
 def _told(others: dict[str, int] | Counter[str]) -> str:
-    return " and ".join(f"{count} {kind}" for kind, count in others.items())
+    return " and ".join(plural(count, kind, f"{kind}s") for kind, count in others.items())

@@ -15,6 +15,7 @@ from typing import Any
 from trainables.alignment.base import Alignment, Segment
 from trainables.corpus import SPLITS, text_hash
 from trainables.importers.base import Prepared, Problem, Progress
+from trainables.importers.files import plural
 from trainables.importers.media import SHORTEST_SECONDS, ClipAudio, read_clip
 from trainables.importers.parquet_writer import ShardWriter
 from trainables.importers.pool import in_order
@@ -95,8 +96,8 @@ def _cut(beyond: Sequence[tuple[int, int]]) -> Iterator[str]:
     if beyond:
         lost, of = (sum(counts) for counts in zip(*beyond, strict=True))
         yield (
-            f"the alignments of {len(beyond)} rows run past the end of their audio: {lost} of their {of} segments "
-            "left out"
+            f"the alignments of {plural(len(beyond), 'row', 'rows')} run past the end of their audio: {lost} of "
+            f"their {of} segments left out"
         )
 
 
