@@ -35,9 +35,10 @@ class ImageEncoder(nn.Module):
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         """frames [B, T, mel], mask [B, T] -> [B, width]"""
-        x = resampled(frames, mask, self.frames)[:, None]
+        # Channels last: torch's own order takes a CPU twice the time. Pooled first, relu has a quarter to do.
+        x = resampled(frames, mask, self.frames)[:, None].to(memory_format=torch.channels_last)
         for convolution in self.convolutions:
-            x = F.max_pool2d(convolution(x).relu(), 2, ceil_mode=True)
+            x = F.max_pool2d(convolution(x), 2, ceil_mode=True).relu()
         return x.flatten(1)
 
 
