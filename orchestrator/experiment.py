@@ -137,6 +137,16 @@ class ExperimentSpec(Spec):
             raise ValueError(fault)
         return self
 
+    @model_validator(mode="after")
+    def _workers(self) -> ExperimentSpec:
+        workers, method = self.resources.trial.workers, self.run.method
+        if workers > 1 and method.single_worker:
+            raise ValueError(
+                f"resources.trial.workers {workers}: method {method.type} looks a step ahead and must see its "
+                "whole batch in one process; leave it at 1, and give trial.cpus or trial.gpus for larger ones"
+            )
+        return self
+
     @property
     def several_objectives(self) -> bool:
         return len(self.search.objectives) > 1

@@ -20,6 +20,7 @@ from trainables.spec.metrics import METRICS
 from trainables.spec.run import RunSpec
 from trainables.students import Sizes, Student, build_student, make_student
 from trainables.transfer_set import TransferSet
+from trainables.world import World
 
 __all__ = ["TrainResult", "load_student", "train"]
 
@@ -43,10 +44,14 @@ def train(
     `checkpoint_every_seconds`, and when the reporter stops the run.
 
     Raises DivergedError (a loss or a score that is not finite), ArtifactError (the transfer set lacks what the
-    run needs, or the checkpoint is of another run), SpecError (unknown metric).
+    run needs, or the checkpoint is of another run), SpecError (unknown metric, several workers for one).
     """
     if run.metric not in METRICS:
         raise SpecError(f"metric {run.metric!r}: no such metric; there are {', '.join(METRICS)}")
+    if run.method.single_worker and World.current().size > 1:
+        raise SpecError(
+            f"method {run.method.type} must see its whole batch in one process; train it with one worker"
+        )
     with reproducible(threads, device):
         student = build_student(run.student, data, derive(run.seed, "student")).to(device)
         # The batcher first: it says what the transfer set lacks, where a method would only stumble over it.

@@ -12,10 +12,12 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from orchestrator.experiment import ExperimentSpec, Resources, WorkerResources
 from tests.helpers.meta import Case, meta_run
 from tests.helpers.runs import KeepingReporter, without_seconds
 from tests.helpers.transfer_sets import synthetic
 from trainables.batching import Batch
+from trainables.errors import SpecError
 from trainables.losses.contrastive import sup_con
 from trainables.losses.distillation import kd, soft_mse
 from trainables.losses.supervised import cross_entropy
@@ -26,6 +28,7 @@ from trainables.spec.demands import needs_of, teachers_needed
 from trainables.spec.needs import Needs
 from trainables.students.base import StudentOutput
 from trainables.transfer_set import TransferSet
+from trainables.world import World
 
 SIGMOID_ONE = 1 / (1 + math.exp(-1))
 
@@ -348,3 +351,11 @@ def test_what_cannot_be_says_what_to_use_instead(method: dict[str, Any], message
 )
 def test_what_can_be(method: dict[str, Any]) -> None:
     assert meta_run(**method).method.single_worker
+
+
+def test_it_is_trained_by_one_worker(data: TransferSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError, match=r"resources.trial.workers 2: method meta_knowledge .* leave it at 1"):
+        ExperimentSpec(name="a", claim="b", run=meta_run(), resources=Resources(trial=WorkerResources(workers=2)))
+    monkeypatch.setattr(World, "current", lambda: World(0, 2))
+    with pytest.raises(SpecError, match="meta_knowledge must see its whole batch in one process"):
+        train(meta_run(), data, ListReporter(), threads=1)
