@@ -29,11 +29,11 @@ class HintLoss(TermLoss):
 
 
 class AttentionLoss(TermLoss):
-    """Without a map, of the student's or the teacher's, there is nothing to compare."""
+    """Without a map over time, of the student's or the teacher's, there is nothing to compare."""
 
     def __init__(self, spec: AttentionTransfer, setting: Setting) -> None:
         super().__init__()
-        self._taught = setting.taught
+        self._taught = setting.taught if setting.run.student.attends else ()
 
     def forward(self, output: StudentOutput, batch: Batch, progress: float) -> Tensor:
         maps = [(output.attention[m], batch.teachers[m].attention) for m in self._taught if m in output.attention]
