@@ -96,7 +96,7 @@ class Recorder(Observer):
 
         path = folder / "confusion.json"
         path.write_text(json.dumps(as_columns(summary.leaderboard, summary.labels)), encoding="utf-8")
-        mlflow.artifact(path)
+        mlflow.table(path)
 
     def _fetched(self, model: str, folder: Path) -> Path:
         for file in self.storage.list(f"models/{model}"):

@@ -298,7 +298,7 @@ def _path(location: tuple[int | str, ...]) -> Iterator[str]:
     """The parts of a path as a user writes it: pydantic puts the class after each field that has several."""
     before: int | str = ""
     for part in location:
-        if before not in _UNIONS:
+        if before not in _UNIONS and part != "[key]":
             yield str(part)
         before = part
 

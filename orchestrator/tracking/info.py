@@ -16,6 +16,8 @@ RunKind = Literal["sweep", "trial", "model"]
 SWEEP, TRIAL, MODEL, KIND, ROLE = "orch.sweep", "orch.trial", "orch.model", "orch.kind", "orch.role"
 STATE, REASON, STOP_REASON, OWNER = "orch.state", "orch.reason", "orch.stop_reason", "orch.owner"
 STAND_IN, NON_FINITE = "orch.stand_in", "orch.non_finite"
+TABLES = "mlflow.loggedArtifacts"
+"""Which artifacts the UI shows as tables, as JSON."""
 PARENT, NOTE, RUN_NAME = "mlflow.parentRunId", "mlflow.note.content", "mlflow.runName"
 
 

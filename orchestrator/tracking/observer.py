@@ -90,6 +90,10 @@ class MlflowObserver(Observer):
         """Store a copy of a file (`trials.parquet`, ...) with the parent run, in the folder `under`."""
         self._keep(path, "artifact", under=under)
 
+    def table(self, path: Path) -> None:
+        """The same for a JSON file of `columns` and `data`, which the UI then shows as a table."""
+        self._keep(path, "artifact", under="", table=True)
+
     def model(self, folder: Path, row: str) -> None:
         """Show an exported student (see `artifacts.log_student`) as the MLflow model of the confirmed row `row`."""
         self._keep(folder, "logged_model", row=row, name=f"{self.info.sweep}-{row}", stand_in=self.info.stand_in)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from orchestrator.tracking.info import (
     STAND_IN,
     STATE,
     STOP_REASON,
+    TABLES,
     SweepInfo,
     flatten,
     stand_in_line,
@@ -142,7 +144,10 @@ class Writer:
         self.runs.write(self._parent(), tags={NOTE: event["text"]})
 
     def _artifact(self, event: Event) -> None:
-        self._client.log_artifact(self._parent().run_id, str(self._files / event["file"]), event["under"] or None)
+        parent, path = self._parent(), self._files / event["file"]
+        self._client.log_artifact(parent.run_id, str(path), event["under"] or None)
+        if event.get("table"):
+            self.runs.write(parent, tags={TABLES: json.dumps([{"path": path.name, "type": "table"}])})
 
     def _logged_model(self, event: Event) -> None:
         from orchestrator.tracking.artifacts import log_student

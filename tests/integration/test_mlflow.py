@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import Interrupted
-from orchestrator.events import Interval, ModelRow, Report, TrialRecord
+from orchestrator.events import Interval, ModelRow, Report, Spread, TrialRecord
 from orchestrator.tracking import DataInput, MlflowObserver, SweepInfo, ping, reconcile
 from orchestrator.tracking import courier as courier_module
 from orchestrator.tracking.client import connect
@@ -181,6 +182,38 @@ def test_a_sweep_is_a_parent_with_nested_runs(uri: str, spool: Path, tmp_path: P
     trials = [runs[f"trial-000{i}"] for i in range(3)]
     assert len({frozenset(r.data.metrics) for r in trials}) == 1
     assert runs["best-1"].data.metrics["interval/low"] == 0.58
+
+
+def test_folds_and_confusions_are_shown(uri: str, spool: Path, tmp_path: Path) -> None:
+    table = tmp_path / "confusion.json"
+    table.write_text(json.dumps({"columns": ["model", "label", "joy"], "data": [["best-1", "joy", 3]]}), "utf-8")
+    reports = [
+        Report(epoch=step, metrics={"fold": fold, "dev/weighted_f1": score})
+        for step, fold, score in ((1, 0.0, 0.5), (2, 0.0, 0.25), (3, 1.0, 0.125), (4, 1.0, 0.75))
+    ]
+    values = {"weighted_f1": 0.625, "weighted_f1/sd": 0.1, "fold/0/weighted_f1": 0.5, "fold/1/weighted_f1": 0.75}
+    spread = Spread(mean=0.625, sd=0.18, each=[0.5, 0.75])
+    with observer(uri, spool, tmp_path) as watch:
+        ended = trial(0).model_copy(
+            update={"state": "completed", "values": values, "reports": reports, "ended": 1060}
+        )
+        watch.trial_changed(ended)
+        watch.model_confirmed(row().model_copy(update={"folds": {"uar": spread}}))
+        watch.table(table)
+    runs = runs_of(uri)
+    metrics = runs["trial-0000"].data.metrics
+    assert (metrics["objective/weighted_f1"], metrics["objective/fold/1/weighted_f1"]) == (0.625, 0.75)
+    assert (metrics["best/dev/weighted_f1"], metrics["fold/0/dev/weighted_f1"]) == (0.625, 0.5)
+    shown = runs["best-1"].data.metrics
+    assert [shown[k] for k in ("folds/uar/mean", "folds/uar/sd", "fold/0/uar", "fold/1/uar")] == [
+        0.625,
+        0.18,
+        0.5,
+        0.75,
+    ]
+    parent = runs[SWEEP]
+    assert json.loads(parent.data.tags["mlflow.loggedArtifacts"]) == [{"path": "confusion.json", "type": "table"}]
+    assert [a.path for a in connect(uri).list_artifacts(parent.info.run_id)] == ["confusion.json"]
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 
 import pytest
 
-from orchestrator.candidates import candidates, default_failure, ranked
+from orchestrator.candidates import ablations, candidates, default_candidate, default_failure, ranked, unimodal
 from orchestrator.errors import StageError
 from orchestrator.events import TrialRecord
 from orchestrator.experiment import ExperimentSpec, Objective, load
+from orchestrator.leaderboard import Candidate
+from orchestrator.model_ids import confirmed_models, model_fingerprint
 from orchestrator.space import get_path
+from trainables.spec import RunSpec
+from trainables.spec.method import Teaching
 
 
 def spec() -> ExperimentSpec:
@@ -106,3 +110,101 @@ def test_a_default_that_failed_is_not_trained_again() -> None:
     assert found == ["best-1", "best-2", "no-teacher", "audio-only", "text-only"]
     assert default_failure([failed, *trials()[1:]]) == "why"
     assert default_failure(trials()) == ""
+
+
+def best(**run: object) -> Candidate:
+    return Candidate("best-1", "best", RunSpec.model_validate(run), {"training.clip": 2.0})
+
+
+def test_a_student_of_one_modality_has_no_unimodal_row() -> None:
+    audio = {"type": "inverted_transformer"}
+    assert unimodal(best(student=audio, method={"type": "supervised"})) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "left"),
+    [
+        ({"type": "supervised"}, "supervised"),
+        ({"type": "contrastive_regularisation"}, "supervised"),
+        ({"type": "distil", "terms": {"pairs": {"enabled": True}, "kd": {"enabled": True}}}, "distil"),
+        ({"type": "cmd"}, "cmd"),
+    ],
+)
+def test_what_pairs_two_modalities_falls_away_with_one(method: dict[str, object], left: str) -> None:
+    found = unimodal(best(student={"type": "cnn_lstm"}, method=method))
+    assert [one.name for one in found] == ["audio-only", "text-only"]
+    assert [one.run.student.modalities for one in found] == [("audio",), ("text",)]
+    for one in found:
+        assert one.run.method.type == left
+        terms = one.run.method.terms.enabled if isinstance(one.run.method, Teaching) else ()
+        assert [name for name, _ in terms] == (["kd"] if left == "distil" else [])
+
+
+def test_a_modality_that_lacks_what_the_method_reads_is_left_out() -> None:
+    """The best is the text teacher, and the contrast of an audio student would need one of audio."""
+    teachers = {"audio": None, "fusion": None}
+    method = {"type": "cmd", "self_weight": 0.0, "cross_weight": 0.0}
+    kept = unimodal(best(teachers=teachers, method=method))
+    assert [one.name for one in kept] == ["audio-only", "text-only"]
+    hints = {"type": "distil", "terms": {"hint": {"enabled": True}}}
+    assert [one.name for one in unimodal(best(teachers=teachers, method=hints))] == ["text-only"]
+
+
+def test_a_best_without_teachers_is_its_own_control() -> None:
+    alone = spec().model_copy(update={"run": RunSpec.model_validate({"method": {"type": "supervised"}})})
+    assert "no-teacher" not in {c.name for c in candidates(alone, [trial(0, 0.5, "default")])}
+
+
+ABLATIONS = {
+    "no-kd": {"method.kd_weight": 0.0},
+    "text": {"student.modalities": ["text"]},
+    "idle": {"method.type": "cmd", "student.modalities": ["audio", "text"]},
+    "other": {"student.filters": 4},
+    "rated": {"training.targets": "votes"},
+}
+
+
+def ablated() -> ExperimentSpec:
+    found = spec()
+    return found.model_copy(update={"confirm": found.confirm.model_copy(update={"ablations": ABLATIONS})})
+
+
+def test_ablations_are_laid_on_the_base_with_all_else_of_it() -> None:
+    base = candidates(ablated(), trials())[0]
+    found, left_out = ablations(ablated(), base)
+    assert [(one.name, one.role) for one in found] == [("no-kd", "ablation"), ("text", "ablation")]
+    no_kd, text = (one.run for one in found)
+    assert no_kd.student == base.run.student and no_kd.training == base.run.training
+    assert get_path(no_kd, "method.kd_weight.start") == 0
+    assert text.student == base.run.student.model_copy(update={"modalities": ("text",)})
+    assert found[0].params == {**base.params, "method.kd_weight": 0.0}
+    assert left_out == [
+        "ablation idle is left out: it changes nothing of best-1",
+        "ablation other is left out: path 'student.filters': no field 'filters'; fields are "
+        + ", ".join(sorted(type(base.run.student).model_fields)),
+        left_out[2],
+    ]
+    assert left_out[2].startswith("ablation rated is left out: ") and "keeps no votes" in left_out[2]
+
+
+def test_without_a_search_ablations_are_laid_on_the_default() -> None:
+    base = default_candidate(ablated())
+    assert (base.run, base.role) == (spec().run, "default")
+    assert [one.name for one in ablations(ablated(), base)[0]] == ["no-kd", "text"]
+
+
+def test_every_seed_and_fold_is_a_model_of_its_own() -> None:
+    one = Candidate("a", "best", RunSpec.model_validate({"corpus": {"type": "standin", "folds": 3}}), {})
+    jobs, by_name = confirmed_models([one], 2, {0: "x", 1: "y", 2: "z"}, 4)
+    models = [jobs[fp] for fp in by_name["a"]]
+    assert [(m.run.seed, m.run.fold, m.transfer_set) for m in models] == [
+        (seed, fold, transfer) for seed in (1000, 1001) for fold, transfer in enumerate("xyz")
+    ]
+    assert len(jobs) == 6
+    assert all(fp == model_fingerprint(m.run, m.transfer_set, 4) for fp, m in jobs.items())
+
+
+def test_the_models_of_one_split_keep_their_identity() -> None:
+    one = Candidate("a", "best", RunSpec(), {})
+    jobs, by_name = confirmed_models([one], 1, {None: "x"}, 4)
+    assert by_name["a"] == [model_fingerprint(RunSpec(seed=1000), "x", 4)] == list(jobs)

@@ -11,7 +11,7 @@ import yaml
 
 from orchestrator.check import check_experiment, check_spec
 from orchestrator.errors import ExperimentError
-from orchestrator.experiment import ExperimentSpec, load, names
+from orchestrator.experiment import ExperimentSpec, load, names, validated
 from tests.helpers.cli import bare_machine, orch
 
 
@@ -66,6 +66,10 @@ def test_check_looks_at_every_variant(tmp_path: Path) -> None:
     assert check_experiment("bad.yaml").fault.startswith("scale laptop, stand-in: bad.yaml: run.corpus.voices")
 
 
+def ablation(change: dict[str, Any]) -> dict[str, Any]:
+    return {"confirm": {"ablations": {"one": change}}}
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -85,12 +89,50 @@ def test_check_looks_at_every_variant(tmp_path: Path) -> None:
         (space("features.mel_bands", type="int", low=40, high=80), "transfer set of its own"),
         (space("metric", type="choice", values=["uar", "accuracy"]), "transfer set of its own"),
         (space("optimizer.lr", type="float", low=0, high=0.5), "no field 'optimizer'"),
+        (ablation({"student.depth": 3}), "confirm.ablations.one: path 'student.depth': no field 'depth'"),
+        (ablation({"student.width": 30}), "confirm.ablations.one: run.student: width 30 is not divisible"),
+        (ablation({"features.mel_bands": 40}), "features.mel_bands is no part of student, method, training"),
+        (ablation({"seed": 4}), "seed is no part of student, method, training"),
+        (
+            ablation({"training.targets": "votes"}),
+            "confirm.ablations.one: student audio_text_transformer with method cmd reads what each rater said",
+        ),
     ],
 )
 def test_what_may_not_be_measured_or_searched(change: dict[str, Any], told: str) -> None:
     with pytest.raises(ExperimentError) as caught:
         check_spec(spec(**change))
     assert told in str(caught.value)
+
+
+def test_an_ablation_may_be_of_a_variant_that_is_only_searched() -> None:
+    levels = ablation({"student.filters": 16})
+    with pytest.raises(ExperimentError, match="no field 'filters'"):
+        check_spec(spec(**levels))
+    students = ["audio_text_transformer", "cnn_lstm"]
+    run = {"method": {"type": "supervised"}}
+    assert check_spec(spec(run=run, **levels, **space("student.type", type="choice", values=students))) == 2
+
+
+def test_a_path_of_one_class_needs_its_condition() -> None:
+    """Of a searched type, a path that some of its classes lack must say for which it is."""
+    searched: dict[str, Any] = {
+        "student.type": {"type": "choice", "values": ["audio_text_transformer", "cnn_lstm"]},
+        "student.width": {"type": "choice", "values": [32, 64]},
+    }
+    run = {"method": {"type": "supervised"}}
+    with pytest.raises(
+        ExperimentError, match=r"student\.width: with student\.type 'cnn_lstm': .*when: {student\.type"
+    ):
+        check_spec(spec(run=run, search={"space": searched}))
+    searched["student.width"]["when"] = {"student.type": "audio_text_transformer"}
+    assert check_spec(spec(run=run, search={"space": searched})) == 4
+
+
+@pytest.mark.parametrize("name", ["best-1", "default", "no-teacher", "text-only", "teacher-audio", "No KD"])
+def test_an_ablation_has_a_name_of_its_own(name: str) -> None:
+    with pytest.raises(ExperimentError, match=rf"^own: confirm\.ablations\.{name}: "):
+        validated({"name": "own", "claim": "x", "confirm": {"ablations": {name: {"training.clip": 2.0}}}}, "own")
 
 
 def test_several_objectives_with_the_right_directions() -> None:

@@ -16,11 +16,11 @@ from rich.console import Console
 from orchestrator.display import words
 from orchestrator.display.board import Board, BoardSpec
 from orchestrator.display.choose import console, display, is_terminal, only_document
-from orchestrator.display.lines import ROWS, shown_trials, stage_words, varying
+from orchestrator.display.lines import ROWS, reached, shown_trials, stage_words, varying
 from orchestrator.display.live import LiveDisplay
 from orchestrator.display.plain import PlainDisplay
 from orchestrator.display.progress import counting
-from orchestrator.events import Observer, Report
+from orchestrator.events import Observer, Report, TrialRecord, TrialState
 from tests.helpers.sweeps import row, trial
 
 SPEC = BoardSpec("orch sweep small", trials=6)
@@ -180,6 +180,48 @@ def test_the_live_display_fits_the_width(width: int) -> None:
     ):
         assert wanted in text
     assert len(lines) <= 2 + 1 + 5 + 1 + ROWS
+
+
+def folded(number: int, *scores: float, state: TrialState = "running", **rest: Any) -> TrialRecord:
+    """A trial of folds of two epochs, told epoch by epoch; a score of 0 is the mere end of its fold."""
+    reports = [
+        Report(
+            epoch=step,
+            metrics={"fold": float((step - 1) // 2)}
+            | ({"dev/weighted_f1": s, "epoch": (step - 1) % 2 + 1.0} if s else {"ended_at": 1.0}),
+        )
+        for step, s in enumerate(scores, 1)
+    ]
+    return trial(number, state, **rest).model_copy(update={"reports": reports})
+
+
+def test_the_score_over_folds_is_the_mean_of_their_best(board: Board) -> None:
+    assert board.score(folded(0, 0.5, 0.25)) == 0.5
+    assert board.score(folded(0, 0.5, 0.25, 0.125)) == 0.3125
+    assert board.score(folded(0, 0.5, 0.0, 0.25, 0.75)) == 0.625
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [((), ""), ((0.5,), "fold 1/3, 1"), ((0.5, 0.0), "fold 1/3, 1"), ((0.5, 0.6, 0.7, 0.8), "fold 2/3, 2")],
+)
+def test_a_trial_over_folds_tells_its_fold_and_its_epoch(scores: tuple[float, ...], told: str) -> None:
+    assert reached(folded(0, *scores), 3) == told
+    assert reached(trial(0, "running", (0.1, 0.2)), 0) == "2"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_both_displays_show_where_a_trial_over_folds_is(width: int) -> None:
+    stream, spec = io.StringIO(), BoardSpec("orch sweep small", trials=6, folds=3)
+    shown = LiveDisplay(spec, Console(file=stream, width=width, force_terminal=False, color_system=None))
+    shown.trial_changed(folded(0, 0.5, 0.25, 0.75, started=1.0))
+    shown.console.print(shown.render())
+    assert re.search(r"\*0 running +fold 2/3, 1 0\.625 lr=0\.001", stream.getvalue())
+    assert max(map(len, stream.getvalue().splitlines())) <= width
+    plain = PlainDisplay(spec, lines := Screen(terminal=False))
+    far = 4e9
+    plain.trial_changed(folded(1, 0.5, 0.25, 0.75, state="pruned", reason="asha", started=far, ended=far + 1))
+    assert "trial 1: pruned, fold 2/3, 1, score 0.625" in lines.getvalue()
 
 
 def test_the_live_display_ends_with_the_confirmed_models() -> None:

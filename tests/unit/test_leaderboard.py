@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 from orchestrator.errors import StageError
-from orchestrator.leaderboard import Candidate, gains, score_students
-from trainables.artifacts import Record, publish
+from orchestrator.leaderboard import Candidate, gains, score_students, score_teachers
+from tests.helpers.transfer_sets import FINGERPRINT, synthetic
+from trainables.artifacts import Record, publish, read_record
 from trainables.confirm import prefix
 from trainables.spec import RunSpec
 from trainables.storage import Storage
+from trainables.teachers.identity import prefix as teacher_prefix
 
 LABELS = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 2] * 12)
 METRIC = "weighted_f1"
@@ -86,3 +89,114 @@ def test_gains_are_differences_of_scores_with_their_sign(storage: Storage) -> No
 def test_a_model_that_is_gone_is_named(storage: Storage) -> None:
     with pytest.raises(StageError, match="models/zz: the artifact is gone"):
         score_students(storage, [candidate("a")], {"a": ["zz"]}, METRIC, 200)
+
+
+SIZES = (50, 70)
+FOLDED = {"a": ["s0f0", "s0f1", "s1f0", "s1f1"], "b": ["t0f0", "t0f1", "t1f0", "t1f1"]}
+
+
+def stored_fold(storage: Storage, folder: Path, fold: int, seed: int, skill: float) -> None:
+    """A model of one fold, named by its folder: its test rows are a part of all, its recorded scores are no use."""
+    start = sum(SIZES[:fold])
+    rows = slice(start, start + SIZES[fold])
+    probabilities = predictions(seed, skill)[rows]
+    folder.mkdir(parents=True)
+    uids = [str(i) for i in range(len(LABELS))][rows]
+    table = {"uid": uids, "split": ["test"] * len(uids), "label": LABELS[rows]}
+    pq.write_table(pa.table({**table, "probabilities": probabilities.tolist()}), folder / "predictions.parquet")
+    info = {
+        "dev_score": skill + fold,
+        "parameters": 10 + 4 * fold,
+        "latency_ms": 1.0,
+        "test": {METRIC: -1.0, "mce": 0.5},
+    }
+    spec = RunSpec(seed=1000 + seed).model_dump(mode="json") | {"fold": fold}
+    record = Record(kind="model", fingerprint=folder.name, spec=spec, info=info, created=datetime.now(UTC))
+    publish(storage, prefix(folder.name), folder, record)
+
+
+@pytest.fixture
+def folded(tmp_path: Path) -> Storage:
+    found = Storage(str(tmp_path / "store"))
+    for letter, skill in (("s", 0.9), ("t", 0.3)):
+        for seed in (0, 1):
+            for fold in (0, 1):
+                stored_fold(found, tmp_path / f"{letter}{seed}f{fold}", fold, seed, skill)
+    return found
+
+
+def test_a_row_over_folds_is_of_all_their_test_rows_together(folded: Storage) -> None:
+    (scored,) = score_students(folded, [candidate("a")], FOLDED, METRIC, 200)
+    row, given = scored.row, [predictions(seed, 0.9).argmax(1) for seed in (0, 1)]
+    whole = [f1_score(LABELS, one, average="weighted") for one in given]
+    assert row.score == pytest.approx(np.mean(whole))
+    assert row.sd == pytest.approx(np.std(whole, ddof=1))
+    assert row.interval.low < row.score < row.interval.high
+    assert row.metrics["accuracy"] == pytest.approx(np.mean([accuracy_score(LABELS, one) for one in given]))
+    assert row.metrics["uar"] == pytest.approx(
+        np.mean([recall_score(LABELS, one, average="macro") for one in given])
+    )
+    assert row.metrics["mce"] == 0.5
+    assert (row.seeds, row.models, row.parameters) == ([1000, 1001], FOLDED["a"], 12)
+    assert row.dev_score == pytest.approx(1.4)
+
+
+def test_the_spread_is_over_folds_and_each_fold_is_the_mean_over_seeds(folded: Storage) -> None:
+    (scored,) = score_students(folded, [candidate("a")], FOLDED, METRIC, 200)
+    parts = [slice(0, 50), slice(50, 120)]
+    each = [np.mean([accuracy_score(LABELS[p], predictions(s, 0.9).argmax(1)[p]) for s in (0, 1)]) for p in parts]
+    spread = scored.row.folds["accuracy"]
+    assert spread.each == pytest.approx(each)
+    assert spread.mean == pytest.approx(np.mean(each))
+    assert spread.sd == pytest.approx(np.std(each, ddof=1))
+
+
+def test_confusion_counts_every_test_row_once_a_seed(folded: Storage, storage: Storage) -> None:
+    expected = sum(confusion_matrix(LABELS, predictions(seed, 0.9).argmax(1)) for seed in (0, 1))
+    (over,) = score_students(folded, [candidate("a")], FOLDED, METRIC, 200)
+    assert over.row.confusion == expected.tolist()
+    assert over.row.folds.keys() >= {"accuracy", "uar", "weighted_f1"}
+    (single,) = score_students(storage, [candidate("a")], {"a": ["a0", "a1"]}, METRIC, 200)
+    assert (single.row.confusion, single.row.folds) == (expected.tolist(), {})
+
+
+def test_gains_over_folds_pair_the_same_rows(folded: Storage) -> None:
+    good, bad = score_students(folded, [candidate("a"), candidate("b")], FOLDED, METRIC, 200)
+    (gain,) = gains(good, [bad], METRIC, 300, named=True)
+    assert (gain.of, gain.over) == ("a", "b")
+    assert gain.difference == pytest.approx(good.row.score - bad.row.score)
+    assert 0 < gain.interval.low < gain.difference
+
+
+def test_an_utterance_that_two_folds_test_is_an_error(folded: Storage) -> None:
+    record = read_record(folded, prefix("s0f0"))
+    assert record is not None
+    twice = {"a": ["s0f0", "again"]}
+    spec = {**record.spec, "fold": 1}
+    publish(folded, prefix("again"), None, record.model_copy(update={"fingerprint": "again", "spec": spec}))
+    folded.write_bytes(
+        f"{prefix('again')}/predictions.parquet", folded.read_bytes(f"{prefix('s0f0')}/predictions.parquet")
+    )
+    with pytest.raises(StageError, match="a: utterance 0 is tested in two folds"):
+        score_students(folded, [candidate("a")], twice, METRIC, 200)
+
+
+def test_teachers_over_folds_are_scored_on_all_test_rows(tmp_path: Path) -> None:
+    """Two folds of one made-up transfer set would share their rows, which is refused; one alone is scored."""
+    data = synthetic(tmp_path, n=60)
+    storage = Storage(str(tmp_path / "store"))
+    for name in ("one", "two"):
+        record = Record(
+            kind="teacher", fingerprint=name, spec={"training": {"seed": 3}}, created=datetime.now(UTC),
+            info={"dev": {METRIC: 0.5}, "parameters": 7, "latency_ms": 2.0},
+        )  # fmt: skip
+        publish(storage, teacher_prefix(name), None, record)
+    given: tuple[Any, ...] = (tmp_path / "cache", METRIC, 100)
+    (scored,) = score_teachers(storage, [(FINGERPRINT, {"text": "one"})], *given)
+    rows = data.rows("test", ())
+    own = data.teachers["text"].logits[rows].argmax(1)
+    assert scored.row.score == pytest.approx(f1_score(data.label[rows], own, average="weighted"))
+    assert (scored.row.parameters, scored.row.seeds, scored.row.models) == (7, [3], ["one"])
+    both = [(FINGERPRINT, {"text": "one"}), (FINGERPRINT, {"text": "two"})]
+    with pytest.raises(StageError, match=r"teacher-text: utterance .* is tested in two folds"):
+        score_teachers(storage, both, *given)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.experiment import load, representation_epochs, sweep_fingerprint
-from orchestrator.plan import generation, harvest_needs
+from orchestrator.plan import generation, harvest_needs, make_plan
 from tests.helpers.transfer_sets import synthetic
 from trainables.method import Setting
 from trainables.methods import METHODS
@@ -52,6 +52,38 @@ def test_the_harvest_keeps_what_any_point_of_the_space_may_need() -> None:
 
 
 WIDTHS = Widths(8, {"audio": 4, "text": 4}, {"audio": 4, "text": 4})
+
+
+def test_the_harvest_keeps_what_an_ablation_may_need() -> None:
+    change = "confirm.ablations={attention: {method.attention_weight: 0.1}}"
+    assert harvest_needs(load("cmd-meld", sets=[change])).attention
+    elsewhere = "confirm.ablations={frames: {student.levels: [frame]}}"
+    space = "search.space={student.type: {type: choice, values: [audio_text_transformer, multi_level_fusion]}}"
+    assert harvest_needs(load("cmd-meld", sets=[elsewhere, space])).frames
+
+
+def test_one_split_is_one_fold_without_a_number() -> None:
+    plan = make_plan(load("cmd-meld", stand_in=True), stand_in=True, corpus_root=None)
+    assert [(one.fold, one.run) for one in plan.folds] == [(None, plan.run)]
+    assert plan.sweep == sweep_fingerprint(plan.spec, plan.folds[0].transfer_set)
+    assert plan.transfer_sets == {None: plan.folds[0].transfer_set}
+
+
+def test_every_fold_has_its_own_teachers_and_transfer_set() -> None:
+    spec = load("cmd-meld", stand_in=True, sets=["run.corpus.folds=3"])
+    plan = make_plan(spec, stand_in=True, corpus_root=None)
+    assert [(one.fold, one.run.fold) for one in plan.folds] == [(0, 0), (1, 1), (2, 2)]
+    assert len({fp for one in plan.folds for fp in one.teachers.values()}) == 9
+    assert len(set(plan.transfer_sets.values())) == 3
+    assert plan.sweep == sweep_fingerprint(spec, *plan.transfer_sets.values())
+
+
+def test_one_fold_alone_is_that_fold_of_all() -> None:
+    three = load("cmd-meld", stand_in=True, sets=["run.corpus.folds=3"])
+    one = load("cmd-meld", stand_in=True, sets=["run.corpus.folds=3", "run.fold=1"])
+    plans = [make_plan(spec, stand_in=True, corpus_root=None) for spec in (three, one)]
+    assert plans[1].folds == (plans[0].folds[1],)
+    assert plans[1].sweep != plans[0].sweep
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 5, 12, 40])

@@ -6,12 +6,15 @@ import io
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from orchestrator.confusion import as_columns
 from orchestrator.display.tables import print_summary
-from orchestrator.pipeline import stored_summary
-from orchestrator.summary import Summary
+from orchestrator.events import Interval, Spread
+from orchestrator.pipeline import store_confusion, stored_summary
+from orchestrator.summary import Gain, Summary
 from tests.helpers.sweeps import row, summary
 from trainables.storage import Storage
 
@@ -97,3 +100,64 @@ def test_a_stored_summary_that_cannot_be_read_is_as_good_as_none(tmp_path: Path)
     assert stored_summary(storage, "summary.json") == found
     storage.write_text("summary.json", found.model_dump_json()[:100])
     assert stored_summary(storage, "summary.json") is None
+
+
+def cross_validated() -> Summary:
+    spreads = {name: Spread(mean=0.5, sd=0.02, each=[0.48, 0.52]) for name in ("accuracy", "uar")}
+    counts = [[30, 10, 0], [5, 5, 0], [0, 0, 0]]
+    rows = [
+        row("best-1", "best", 0.56, folds=spreads, confusion=counts, metrics={"accuracy": 0.55, "uar": 0.45}),
+        row("no-kd", "ablation", 0.5, folds=spreads, metrics={"accuracy": 0.5, "uar": 0.4}),
+        row("a-change-with-a-name-of-almost-forty-letters", "ablation", 0.61, folds=spreads),
+    ]
+    interval = Interval(low=0.01, high=0.11)
+    cost = [Gain(of="best-1", over=one.name, difference=0.06, interval=interval) for one in rows[1:]]
+    return summary(leaderboard=rows, folds=2, labels=["neutral", "excitement", "joy"], ablations=cost, gains=[])
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_page_of_a_cross_validation(width: int) -> None:
+    lines = page(cross_validated(), width)
+    assert max(map(len, lines)) <= width
+    text = "\n".join(" ".join(line.split()) for line in lines)
+    for wanted in (
+        "test rows of all 2 folds together",
+        "Accuracy and mean recall (mean ± sd over 2 folds)",
+        "best-1 0.550 0.450 0.500 ± 0.020 0.500 ± 0.020",
+        "Ablations, and the gain of best-1 over each",
+        "no-kd 0.500 0.500 ± 0.010 +0.060 [+0.010, +0.110] clear of 0",
+        "Confusion of best-1: label by prediction",
+        "neutr excit joy rows",
+        "neutral 75 25 0 20",
+        "excitement 50 50 0 5",
+        "joy 0",
+    ):
+        assert wanted in text, wanted
+    assert "no-kd ablation" not in text
+
+
+def test_one_split_has_neither_folds_nor_ablations() -> None:
+    text = "\n".join(page(summary()))
+    assert not any(word in text for word in ("folds", "Ablations", "Confusion"))
+
+
+def test_a_confusion_of_many_labels_is_in_its_file_alone() -> None:
+    labels = [f"label-{number}" for number in range(12)]
+    best = row("best-1", "best", 0.5, confusion=[[1] * 12] * 12)
+    assert "Confusion" not in "\n".join(page(summary(leaderboard=[best], labels=labels)))
+
+
+def test_confusions_are_stored_by_model_label_and_prediction(tmp_path: Path) -> None:
+    found = cross_validated()
+    store_confusion(Storage(str(tmp_path)), "confusion.parquet", found)
+    rows = pq.read_table(tmp_path / "confusion.parquet").to_pylist()
+    assert len(rows) == 9
+    assert rows[1] == {
+        "model": "best-1", "role": "best", "label": "neutral", "predicted": "excitement", "count": 10,
+        "share": 0.25, "seeds": 2,
+    }  # fmt: skip
+    assert rows[8]["share"] is None
+    columns = as_columns(found.leaderboard, found.labels)
+    assert columns["columns"] == ["model", "label", "neutral", "excitement", "joy"]
+    assert columns["data"][0] == ["best-1", "neutral", 30, 10, 0]
+    assert len(columns["data"]) == 3
