@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from orchestrator.commands.options import STORAGE
+from orchestrator.commands.options import SETS, STORAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from pydantic import ValidationError
 
     from orchestrator.settings import Settings
     from trainables.spec import CorpusSpec
 
 
 def prepare(
-    corpus: Annotated[Literal["meld", "iemocap", "standin"], typer.Argument(help="Which corpus.")],
+    corpus: Annotated[
+        Literal["meld", "iemocap", "emodb", "ravdess", "manifest", "standin"], typer.Argument(help="Which corpus.")
+    ],
     *,
-    root: Annotated[str | None, typer.Option(metavar="DIR", help="Where the corpus lies.")] = None,
+    root: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Where the corpus lies; of a manifest, the file or its folder."),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 unless every row is ok and every count official.")
     ] = False,
@@ -34,6 +42,7 @@ def prepare(
             help="Words, phones and syllables by: corpus, textgrid=DIR, ctc=CHECKPOINT or proportional.",
         ),
     ] = None,
+    sets: SETS = None,
     storage: STORAGE = None,
 ) -> None:
     """Read a corpus into validated rows, and count them against the official ones."""
@@ -45,7 +54,7 @@ def prepare(
     from trainables.prepare import problem_table
     from trainables.storage import Storage
 
-    spec, textgrids = corpus_spec(corpus, modalities, alignment)
+    spec, textgrids = corpus_spec(corpus, modalities, alignment, sets or ())
     settings = settings_with(corpus, {"corpora": root, "alignments": textgrids}, storage)
     folder = root_of(corpus, settings)
     store = Storage(settings.storage)
@@ -82,14 +91,16 @@ def root_of(corpus: str, settings: Settings) -> Path | None:
     return folder
 
 
-def corpus_spec(corpus: str, modalities: str | None, alignment: str | None) -> tuple[CorpusSpec, str | None]:
+def corpus_spec(
+    corpus: str, modalities: str | None, alignment: str | None, sets: Sequence[str] = ()
+) -> tuple[CorpusSpec, str | None]:
     """The spec of a corpus at its defaults but for these, and the folder of TextGrids that `alignment` names."""
     from pydantic import TypeAdapter, ValidationError
 
     from orchestrator.errors import SettingsError
     from trainables.spec import CorpusSpec
 
-    data: dict[str, object] = {"type": corpus}
+    data: dict[str, object] = {"type": corpus, **_changes(sets)}
     if modalities is not None:
         data["modalities"] = [name.strip() for name in modalities.split(",")]
     kind, _, place = (alignment or "").partition("=")
@@ -101,5 +112,33 @@ def corpus_spec(corpus: str, modalities: str | None, alignment: str | None) -> t
         if any("alignment" in fault["loc"] for fault in error.errors()):
             told = "give corpus, textgrid=DIR, ctc=CHECKPOINT or proportional"
             raise SettingsError(f"--alignment {alignment!r}: {told}") from error
-        raise SettingsError(f"--modalities {modalities!r}: give audio,text or text") from error
+        if any("modalities" in fault["loc"] for fault in error.errors()):
+            raise SettingsError(f"--modalities {modalities!r}: give audio,text or text") from error
+        raise SettingsError(f"--set {_told(error)} (corpus {corpus})") from error
     return spec, place if place and kind == "textgrid" else None
+
+
+def _told(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    field = "".join(f"{part}: " for part in fault["loc"][1:])
+    unknown = fault["type"] == "extra_forbidden"
+    return field + ("there is no such field" if unknown else fault["msg"].removeprefix("Value error, "))
+
+
+def _changes(sets: Sequence[str]) -> dict[str, object]:
+    """The corpus's own fields, as `--set folds=5` changes them."""
+    import yaml
+
+    from orchestrator.errors import SettingsError
+    from orchestrator.yaml_text import parse
+
+    changes: dict[str, object] = {}
+    for text in sets:
+        field, equals, raw = text.partition("=")
+        try:
+            changes[field.strip()] = parse(raw)
+        except yaml.YAMLError as error:
+            raise SettingsError(f"--set {text!r}: the value is not YAML") from error
+        if not equals or not field.strip():
+            raise SettingsError(f"--set {text!r}: write it as field=value, e.g. folds=5")
+    return changes

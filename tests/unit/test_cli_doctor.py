@@ -20,7 +20,7 @@ from orchestrator.commands import ui
 from orchestrator.doctor import Finding, packages, places, teachers
 from orchestrator.doctor.finding import hidden
 from orchestrator.errors import SettingsError
-from orchestrator.settings import Settings
+from orchestrator.settings import CORPORA, Settings
 from tests.helpers.cli import bare_machine, orch
 from tests.helpers.meld_trees import row, write_csvs, write_tree
 from trainables.spec import Pretrained
@@ -142,7 +142,7 @@ def test_a_gpu_that_torch_cannot_use_is_a_warning(tmp_path: Path, monkeypatch: p
 
 
 def test_a_corpus_is_absent_there_or_broken(tmp_path: Path) -> None:
-    assert [one.level for one in places.corpora(settings())] == ["warn"]
+    assert [one.level for one in places.corpora(settings())] == ["warn"] * len(CORPORA)
     rows = {split: [row(n, 0)] for n, split in enumerate(("train", "dev", "test"))}
     root = write_tree(tmp_path / "meld", rows)
     there = places.corpora(settings(corpora={"meld": str(root)}))
@@ -153,7 +153,7 @@ def test_a_corpus_is_absent_there_or_broken(tmp_path: Path) -> None:
 
 
 def test_a_corpus_without_its_clips_is_good_for_text(tmp_path: Path) -> None:
-    (found,) = places.corpora(settings(corpora={"meld": str(write_csvs(tmp_path / "meld"))}))
+    found = places.corpora(settings(corpora={"meld": str(write_csvs(tmp_path / "meld"))}))[0]
     assert (found.level, "its texts alone: " in found.told) == ("warn", True)
 
 

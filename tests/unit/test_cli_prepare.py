@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.display.corpus import corpus_view
-from tests.helpers import iemocap_trees
+from tests.helpers import iemocap_trees, manifest_trees
 from tests.helpers.cli import bare_machine, orch
 from tests.helpers.meld_trees import row, write_csvs, write_tree
 from tests.helpers.textgrids import write_textgrid
@@ -118,6 +118,21 @@ def test_one_line_says_by_what_the_rows_are_aligned(alignment: str, told: str, t
     assert f" {told} corpus " in " ".join(found.out.split())
 
 
+def test_fields_of_the_corpus_are_set_by_name(tmp_path: Path) -> None:
+    lines = [manifest_trees.row(n, fold=n % 3, split=None) for n in range(6)]
+    path = manifest_trees.write_csv(tmp_path / "own" / "rows.csv", lines)
+    common = ("prepare", "manifest", "--root", str(path), "--modalities", "text", "--set", "folds=3")
+    found = orch(*common, "--set", "labels=[cross, calm]")
+    assert found.code == 0
+    said = squeezed(found.out)
+    assert "all 6 – 0" in said
+    start = said.index("fold train dev test")
+    assert said[start + 1 : start + 4] == [f"{fold} 2 2 2" for fold in range(3)]
+    other = orch(*common, "--set", "labels=[joy, calm]")
+    assert other.code == 2
+    assert f"{path}: row 3: label 'cross'; labels are joy, calm" in " ".join(other.err.split())
+
+
 def test_a_second_time_nothing_is_read_again(texts: str) -> None:
     arguments = ("prepare", "meld", "--root", texts, "--modalities", "text")
     first, second = orch(*arguments), orch(*arguments)
@@ -135,6 +150,13 @@ def test_the_storage_may_lie_elsewhere(texts: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (("manifest", "--set", "folds=2"), "--set folds 2: train, dev and test take three folds at least"),
+        (
+            ("ravdess", "--set", "protocol=ten"),
+            "--set protocol: Input should be 'five' or 'actor' (corpus ravdess)",
+        ),
+        (("ravdess", "--set", "folds=5"), "--set folds: there is no such field (corpus ravdess)"),
+        (("ravdess", "--set", "folds"), "--set 'folds': write it as field=value, e.g. folds=5"),
         (("meld",), "meld has no root: give --root DIR, or set ORCH_CORPORA__MELD"),
         (("standin", "--alignment", "guess"), "--alignment 'guess': give corpus, textgrid=DIR, ctc=CHECKPOINT or"),
         (("standin", "--alignment", "corpus=/x"), "--alignment 'corpus=/x': give corpus, textgrid=DIR"),

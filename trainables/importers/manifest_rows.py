@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from trainables.corpus import SPLITS
 from trainables.errors import CorpusError
 from trainables.folds import next_is_dev
+from trainables.importers.files import plural
 from trainables.importers.manifest_table import VOTES, Manifest
 from trainables.importers.rows import RawRow
 from trainables.spec import ManifestSpec
@@ -193,6 +194,6 @@ def _shared_speakers(speakers: Sequence[str], folds: Sequence[Sequence[str]]) ->
 def _remarks(manifest: Manifest, shared: set[str]) -> Iterator[str]:
     if "speaker" in manifest.columns and shared:
         yield (
-            f"{len(shared)} speakers of test speak in train or dev too, as {min(shared)}: "
-            "the scores are not those of unknown speakers"
+            f"{plural(len(shared), 'speaker of test speaks', 'speakers of test speak')} in train or dev too, as "
+            f"{min(shared)}: the scores are not those of unknown speakers"
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import CorpusError
+from trainables.importers.files import plural
 
 NAMES = ("manifest.csv", "manifest.parquet")
 PLAIN = ("label", "audio", "text", "split", "fold", "uid", "speaker", "dialogue", "start", "end")
@@ -92,7 +93,7 @@ def _csv(path: Path, data: bytes) -> Manifest:
     for index, row in enumerate(rows):
         if len(row) != len(columns):
             raise CorpusError(
-                f"{manifest.where(index)}: {len(row)} cells under {len(columns)} columns; "
+                f"{manifest.where(index)}: {plural(len(row), 'cell', 'cells')} under {len(columns)} columns; "
                 "cells are parted by commas, and those that hold one are quoted"
             )
     return manifest
