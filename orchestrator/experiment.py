@@ -244,8 +244,8 @@ def grace_fault(search: SearchSpec, run: RunSpec) -> str:
     place = f"search.scheduler.grace_epochs {scheduler.grace_epochs}"
     if scheduler.grace_epochs <= silent:
         return (
-            f"{place}: the representation phase has no score, and "
-            f"method.phase_one makes {silent} epochs of representation; give at least {silent + 1}"
+            f"{place}: the representation phase has no score, and at this setting method {run.method.type} starts "
+            f"with {silent} epochs of representation; give at least {silent + 1}"
         )
     if len(run.folds) > 1 and "training.epochs" in search.space:
         return (
