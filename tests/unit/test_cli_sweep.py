@@ -126,3 +126,39 @@ def test_an_interrupted_sweep_exits_with_130(called: Pipeline, monkeypatch: pyte
     found = orch("sweep", "cmd-meld", "--json")
     assert (found.code, found.out) == (130, "")
     assert "interrupted" in found.err
+
+
+ABLATIONS = "confirm.ablations={no-kd: {method.kd_weight: 0}}"
+
+
+@pytest.fixture
+def ablating(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    bare_machine(tmp_path, monkeypatch)
+    found = Pipeline()
+    monkeypatch.setattr(pipeline, "ablate", found)
+    return found
+
+
+def test_ablate_runs_the_experiment_s_own_setting_without_a_search(ablating: Pipeline) -> None:
+    found = orch("ablate", "cmd-meld", "--set", ABLATIONS, "--concurrency", "2", "--scale", "full")
+    assert (found.code, found.err) == (0, "")
+    assert ablating.given == {"stand_in": True, "concurrency": 2}
+    assert ablating.spec.confirm.ablations == {"no-kd": {"method.kd_weight": 0}}
+    assert ablating.spec.run.training.epochs == 40
+    assert "orch ablate cmd-meld" in found.out
+    assert "warning: STAND-IN CORPUS" in found.out
+
+
+def test_ablate_prints_one_document_too(ablating: Pipeline) -> None:
+    found = orch("ablate", "cmd-meld", "--set", ABLATIONS, "--json")
+    assert Summary.model_validate(json.loads(found.out)) == summary()
+
+
+def test_an_experiment_without_ablations_says_how_to_name_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare_machine(tmp_path, monkeypatch)
+    found = orch("ablate", "cmd-meld-text")
+    assert found.code == 2
+    assert "cmd-meld-text: it names no ablation; add confirm.ablations: {NAME: {PATH: VALUE}}" in found.err
+    assert not (tmp_path / "orch-store").exists()
