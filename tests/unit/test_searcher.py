@@ -101,6 +101,38 @@ def test_a_condition_on_a_fixed_value_of_the_run_holds_or_not_for_all() -> None:
     assert all("student.dropout" not in record.params for record in records)
 
 
+CLASSES: dict[str, Any] = {
+    "student.type": {"type": "choice", "values": ["audio_text_transformer", "cnn_lstm", "inverted_transformer"]},
+    "student.width": {
+        "type": "choice",
+        "values": [16, 32],
+        "when": {"student.type": ["audio_text_transformer", "inverted_transformer"]},
+    },
+    "student.filters": {"type": "int", "low": 4, "high": 8, "when": {"student.type": "cnn_lstm"}},
+    "method.type": {"type": "choice", "values": ["cmd", "distil"]},
+    "method.kd_weight.start": {"type": "float", "low": 0.1, "high": 0.9, "when": {"method.type": "cmd"}},
+    "method.label_weight.start": {"type": "float", "low": 0.1, "high": 0.9, "when": {"method.type": "distil"}},
+}
+
+
+def test_classes_are_searched_with_the_paths_that_each_has() -> None:
+    spec = experiment(space=CLASSES, scheduler={"type": "none"})
+    records = grown(spec, 30)
+    runs = [with_values(spec.run, {**record.params, **record.overrides}) for record in records]
+    assert {run.student.type for run in runs} == set(CLASSES["student.type"]["values"])
+    assert {run.method.type for run in runs} == {"supervised", "cmd", "distil"}
+    for record in records[2:]:
+        wanted = {"student.filters" if record.params["student.type"] == "cnn_lstm" else "student.width"}
+        wanted |= {
+            "method.kd_weight.start" if record.params["method.type"] == "cmd" else "method.label_weight.start"
+        }
+        assert set(record.params) == {"student.type", "method.type", *wanted}
+        shuffled = dict(reversed(record.params.items()))
+        assert with_values(spec.run, shuffled) == with_values(spec.run, record.params)
+    assert records[0].params == {"student.type": "audio_text_transformer", "method.type": "cmd",
+                                 "method.kd_weight.start": 0.5}  # fmt: skip
+
+
 def test_the_search_closes_in_on_the_best() -> None:
     spec = experiment(scheduler={"type": "none"}, startup_trials=8)
     records = grown(spec, 40)
