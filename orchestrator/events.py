@@ -22,7 +22,7 @@ ModelRole = Literal["best", "default", "control", "unimodal", "ablation", "teach
 
 
 class Report(BaseModel):
-    """The metrics of one epoch (counted from 1)."""
+    """The metrics of one epoch (counted from 1; over folds the count runs on, and `fold` is among the metrics)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,7 +41,8 @@ class TrialRecord(BaseModel):
     state: TrialState = "queued"
     reason: str = ""
     values: dict[str, float] = {}
-    """The objectives by name, of the best epoch; empty unless completed or pruned."""
+    """The objectives by name, of the best epoch; empty unless completed or pruned. Over folds their means, and
+    `<name>/sd` and `fold/<k>/<name>` beside them."""
     reports: list[Report] = []
     started: float = 0.0
     """Seconds since 1970, as are all times here."""
