@@ -23,9 +23,11 @@ from orchestrator.launch.messages import reports_message
 from orchestrator.launch.scheduler import JournalAsha, scheduler_for
 from orchestrator.launch.trial import TrialJob
 from orchestrator.scores import over_folds, score_of, scores_by_epoch, values_at
-from tests.helpers.runs import KeepingReporter
+from tests.helpers.runs import KeepingReporter, small_run, without_seconds
+from tests.helpers.transfer_sets import synthetic
 from tests.helpers.trials import Notes, experiment
 from trainables.reporter import Reporter
+from trainables.run import train
 from trainables.spec import RunSpec
 from trainables.storage import Storage
 
@@ -122,6 +124,27 @@ def test_a_trial_that_was_lost_goes_on_in_the_fold_where_it_stood(tmp_path: Path
     assert sorted(done) == sorted([(f, e) for f in range(3) for e in range(1, 5)] + [(twice[0], twice[1] + 1)])
     alone = work_over_folds(job(spec), spec.run, 3, KeepingReporter(kept=tmp_path / "b"), training({}, []))
     assert found == alone
+
+
+def test_a_student_lost_within_a_fold_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    """The loop's own checkpoints, through the reporter of folds; two folds on the same rows differ in nothing."""
+    data = synthetic(tmp_path, n=60)
+    run = small_run(corpus={"type": "standin", "folds": 2})
+
+    def work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -> dict[str, float]:
+        return {"weighted_f1": train(run, data, reporter, threads=1, checkpoint_every_seconds=0).score}
+
+    given = job(folded())
+    lost = KillingReporter(kept=tmp_path / "kept")
+    lost.kill_at = 5
+    with pytest.raises(KilledError):
+        work_over_folds(given, run, 0, lost, work)
+    again = KeepingReporter(kept=tmp_path / "kept")
+    resumed = work_over_folds(given, run, 0, again, work)
+    assert [step for step, _ in again.reports] == [5, 6]
+    alone = KeepingReporter(kept=tmp_path / "alone")
+    assert resumed == work_over_folds(given, run, 0, alone, work)
+    assert without_seconds([m for _, m in again.reports]) == without_seconds([m for _, m in alone.reports[4:]])
 
 
 def test_finished_folds_are_not_trained_again_also_where_a_fold_saves_nothing(tmp_path: Path) -> None:
