@@ -85,7 +85,8 @@ def prepare(
 ) -> Record:
     """The record of the prepared corpus; made first unless it is there. `workers` does not bear on its bytes.
 
-    `alignments` is the folder of TextGrids, read where the spec's alignment is `textgrid`.
+    `alignments` is the folder of TextGrids, read where the spec's alignment is `textgrid`. With several workers a
+    script calls it below `if __name__ == "__main__"`: its processes import the script, and would wait for it.
     """
     started = time.monotonic()
     identity = corpus_fingerprint(spec, root, alignments)
