@@ -11,6 +11,8 @@ from orchestrator.settings import Settings
 from trainables.errors import OrchError
 from trainables.spec import Pretrained
 
+SHOWN_USERS = 3
+
 
 def checkpoints(settings: Settings) -> list[Finding]:
     return [_found(checkpoint, users) for checkpoint, users in _wanted().items()]
@@ -41,7 +43,7 @@ def _encoders() -> Iterator[tuple[str, str, Pretrained]]:
 def _found(checkpoint: Pretrained, users: list[str]) -> Finding:
     from trainables.pretrained import check_safetensors, local_folder
 
-    subject, used = f"teacher {checkpoint.checkpoint}", f"(for {', '.join(users)})"
+    subject, used = f"teacher {checkpoint.checkpoint}", _told(users)
     elsewhere = "or give a folder: --set run.teachers.<audio|text>.encoder.checkpoint=DIR"
     try:
         folder = local_folder(checkpoint.checkpoint)
@@ -53,6 +55,13 @@ def _found(checkpoint: Pretrained, users: list[str]) -> Finding:
     except OrchError as error:
         return Finding(subject, "warn", f"{brief(error)} {used}", elsewhere)
     return Finding(subject, "ok", f"{place} {used}")
+
+
+def _told(users: list[str]) -> str:
+    """Which teachers it is, or of how many experiments where they would fill lines."""
+    if len(users) > SHOWN_USERS:
+        return f"(for {len({user.split()[0] for user in users})} experiments)"
+    return f"(for {', '.join(users)})"
 
 
 def cached(checkpoint: str, revision: str | None) -> Path | None:

@@ -195,8 +195,14 @@ def test_teachers_are_a_folder_in_the_cache_or_nowhere(tmp_path: Path, monkeypat
 
 def test_every_pretrained_teacher_of_every_experiment_is_looked_for() -> None:
     wanted = {checkpoint.checkpoint: users for checkpoint, users in teachers._wanted().items()}
-    assert wanted["facebook/wav2vec2-base"] == ["cmd-meld audio"]
+    assert {"cmd-meld audio", "meta-iemocap audio"} <= set(wanted["facebook/wav2vec2-base"])
     assert "cmd-meld-text text" in wanted["bert-base-uncased"]
+    assert not any(user.endswith("text") for user in wanted["facebook/wav2vec2-base"])
+
+
+def test_many_users_of_a_teacher_are_counted() -> None:
+    assert teachers._told(["a audio", "b text"]) == "(for a audio, b text)"
+    assert teachers._told(["a audio", "a text", "b audio", "c audio"]) == "(for 3 experiments)"
 
 
 def test_ui_runs_mlflow_on_the_configured_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
