@@ -104,6 +104,24 @@ class AudioStem(nn.Module):
         return out, mask
 
 
+def resampled(frames: Tensor, mask: Tensor, steps: int) -> Tensor:
+    """Adaptive average pooling of each row's valid frames: [B, T, mel], [B, T] -> [B, steps, mel].
+
+    Valid frames come first. Step s of n frames is the mean of frames floor(s n / steps) .. ceil((s + 1) n / steps),
+    as torch's; with fewer frames than steps they repeat. A row without a valid frame gives zeros.
+    """
+    length = mask.sum(dim=1, keepdim=True)
+    step = torch.arange(steps, device=mask.device)
+    start, end = step * length // steps, ((step + 1) * length + steps - 1) // steps
+    # Differences of running sums: a mask product would cost steps x T a band.
+    sums = F.pad((frames * mask[..., None]).cumsum(dim=1), (0, 0, 1, 0))
+
+    def upto(place: Tensor) -> Tensor:
+        return sums.gather(1, place[..., None].expand(-1, -1, frames.shape[2]))
+
+    return (upto(end) - upto(start)) / (end - start).clamp(min=1)[..., None]
+
+
 class TokenEmbedding(nn.Module):
     """A factorised table, vocabulary x token_width -> width, then positions; in training words are blanked."""
 

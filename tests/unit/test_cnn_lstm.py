@@ -14,14 +14,14 @@ from torch import Tensor
 from tests.helpers.students import run_of
 from tests.helpers.transfer_sets import synthetic
 from trainables.batching import Batch, Batcher
-from trainables.encoders import principal_components
+from trainables.encoders import principal_components, resampled
 from trainables.errors import ArtifactError
 from trainables.evaluation import count_parameters, mc_predict
 from trainables.reporter import ListReporter
 from trainables.run import train
 from trainables.spec.student import CnnLstm
 from trainables.students import Sizes, StudentOutput, build_student, make_student
-from trainables.students.cnn_lstm import CnnLstmStudent, resampled
+from trainables.students.cnn_lstm import CnnLstmStudent
 from trainables.transfer_set import TransferSet
 
 VARIANTS: list[dict[str, Any]] = [

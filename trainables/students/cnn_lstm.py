@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from trainables.batching import Batch
-from trainables.encoders import Dropout, principal_components
+from trainables.encoders import Dropout, principal_components, resampled
 from trainables.fusion import key_mask
 from trainables.spec.base import Modality
 from trainables.spec.student import CnnLstm
@@ -107,24 +107,6 @@ class CnnLstmStudent(Student):
         with torch.no_grad():
             self.text.table.weight.copy_(principal_components(token_table(data), self.spec.token_width))
         self.text.table.weight.requires_grad_(self.spec.token_training == "trained")
-
-
-def resampled(frames: Tensor, mask: Tensor, steps: int) -> Tensor:
-    """Adaptive average pooling of each row's valid frames: [B, T, mel], [B, T] -> [B, steps, mel].
-
-    Valid frames come first. Step s of n frames is the mean of frames floor(s n / steps) .. ceil((s + 1) n / steps),
-    as torch's; with fewer frames than steps they repeat. A row without a valid frame gives zeros.
-    """
-    length = mask.sum(dim=1, keepdim=True)
-    step = torch.arange(steps, device=mask.device)
-    start, end = step * length // steps, ((step + 1) * length + steps - 1) // steps
-    # Differences of running sums: a mask product would cost steps x T a band.
-    sums = F.pad((frames * mask[..., None]).cumsum(dim=1), (0, 0, 1, 0))
-
-    def upto(place: Tensor) -> Tensor:
-        return sums.gather(1, place[..., None].expand(-1, -1, frames.shape[2]))
-
-    return (upto(end) - upto(start)) / (end - start).clamp(min=1)[..., None]
 
 
 def _halved(side: int, times: int) -> int:

@@ -12,12 +12,11 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from trainables.batching import Batch
-from trainables.encoders import Dropout, sinusoids
+from trainables.encoders import Dropout, resampled, sinusoids
 from trainables.fusion import Attention, Pooling, masked_mean
 from trainables.losses.attention import resize_map
 from trainables.spec.student import InvertedTransformer
 from trainables.students.base import Sizes, Student, StudentOutput, Widths
-from trainables.students.cnn_lstm import resampled
 
 _LEAST_VARIANCE = 1e-5
 
