@@ -6,7 +6,7 @@ Derived (methods reference, section 2.2), not the paper's own formulas. For each
     A' = LN(A + MHA(A, W, W)),  A'' = LN(A' + FFN(A'))      and both ways at once:
     W' = LN(W + MHA(W, A, A)),  W'' = LN(W' + FFN(W'))      z^g = MLP([pool A''; pool W''])
 
-and beside the levels z_a = MLP(mean F) and z_w = MLP(first piece). Decisions that it leaves open:
+and beside the levels z_a = MLP(mean F) and z_w = MLP(first piece, or mean). Decisions that it leaves open:
 - The projection is linear, so that segments are averaged after it, which is the same and d / 768 of the work.
 - An utterance that has no segment at a level, not aligned or without a word, is read at that level by its frames.
 - Where audio is read without text the attention falls away and the feed-forward part stays.
@@ -134,6 +134,7 @@ class MultiLevelNetwork(nn.Module):
         super().__init__()
         levels = [g for g in SPEECH_LEVELS if g in spec.levels] if "audio" in widths else []
         alone = widths if spec.unimodal or not levels else {}
+        self.text_vector = spec.text_vector
         self.members: tuple[str, ...] = (*levels, *alone)
         """Their names: levels, then modalities."""
         read = widths if levels else {}
@@ -149,7 +150,7 @@ class MultiLevelNetwork(nn.Module):
         members, pooled = self._levels(streams, segments)
         for m, head in self.alone.items():
             modality: Modality = "audio" if m == "audio" else "text"
-            logits, hidden = head(self.alone_norm[m](whole(modality, *streams[modality])))
+            logits, hidden = head(self.alone_norm[m](self._whole(modality, *streams[modality])))
             members.append(logits)
             if not self.levels:
                 pooled.append({modality: hidden})
@@ -174,7 +175,7 @@ class MultiLevelNetwork(nn.Module):
             found.append(level((self.dropout(self.norm["audio"](speech)), mask), text))
         return [logits for logits, _ in found], [pooled for _, pooled in found]
 
-
-def whole(modality: Modality, values: Tensor, mask: Tensor) -> Tensor:
-    """[B, D] of an utterance: the mean of its frames, or the first piece of its text (CLS)."""
-    return masked_mean(values, mask) if modality == "audio" else values[:, 0]
+    def _whole(self, modality: Modality, values: Tensor, mask: Tensor) -> Tensor:
+        """[B, D] of an utterance: the mean of its frames; the first piece of its text, or their mean."""
+        first = modality == "text" and self.text_vector == "first"
+        return values[:, 0] if first else masked_mean(values, mask)

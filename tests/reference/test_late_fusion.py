@@ -128,6 +128,14 @@ def test_members_that_are_never_wrong_leave_it_finite(kind: Late) -> None:
     assert torch.isfinite(fit(kind, members, labels)).all()
 
 
+@pytest.mark.parametrize("kind", FITTED)
+def test_a_class_that_no_row_has_is_all_but_ruled_out_by_stacking_and_no_fault_elsewhere(kind: Late) -> None:
+    members, labels = members_of()
+    labels = labels.clamp(max=1)
+    found = fused(kind, fit(kind, members, labels), members).softmax(1)
+    assert torch.isfinite(found).all() and (kind != "stacking" or float(found[:, 2].max()) < 1e-3)
+
+
 @pytest.mark.parametrize("kind", get_args(Late))
 def test_what_is_not_a_number_is_handed_on(kind: Late) -> None:
     members = torch.full((6, 2, 3), torch.nan)

@@ -27,6 +27,8 @@ class MultiLevelShape(Spec):
     pooling: Literal["mean", "attention"] = "mean"
     unimodal: bool = True
     """Whether the two unimodal classifiers take part in the late fusion."""
+    text_vector: Literal["first", "mean"] = "first"
+    """What the text's own classifier reads: the first piece (CLS), or the mean of all, as the teacher's does."""
 
     @model_validator(mode="after")
     def _levels(self) -> MultiLevelShape:
