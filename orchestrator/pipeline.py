@@ -25,7 +25,7 @@ from orchestrator.summary import Ceilings, Summary, TrialCounts
 from trainables.artifacts import Record, fingerprint
 from trainables.storage import Storage
 
-SUMMARY_SCHEMA = 2
+SUMMARY_SCHEMA = 3
 
 
 def sweep(
@@ -209,6 +209,8 @@ def _work_out(
         front=[t.number for t in ranked(trials, spec.search.objectives)] if spec.several_objectives else [],
         gains=gains(best, controls, metric, resamples),
         ceilings=ceilings(corpus),
+        alignment=corpus.info["alignment"]["source"] if plan.reads_segments else {},
+        comparable=corpus.info["alignment"]["comparable"] or not plan.reads_segments,
         paths=paths(stages),
         folds=len(plan.folds) if len(plan.folds) > 1 else 0,
         labels=list(corpus.info["labels"]),

@@ -46,6 +46,12 @@ class Plan:
         return self.spec.run
 
     @property
+    def reads_segments(self) -> bool:
+        """Whether a student or a teacher reads the phones, syllables or words of the corpus's alignment."""
+        fusion = self.run.teachers.fusion
+        return bool(self.needs.segments) or (fusion is not None and bool(fusion.segments))
+
+    @property
     def transfer_sets(self) -> dict[int | None, str]:
         """By fold."""
         return {one.fold: one.transfer_set for one in self.folds}

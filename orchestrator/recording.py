@@ -134,6 +134,7 @@ class Recorder(Observer):
             tags={
                 "corpus": spec.run.corpus.type,
                 "corpus_fingerprint": plan.corpus,
+                **({"alignment": spec.run.corpus.alignment.type} if plan.reads_segments else {}),
                 **_made(plan),
                 **({"git_commit": commit} if commit else {}),
             },

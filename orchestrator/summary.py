@@ -66,6 +66,10 @@ class Summary(_Value):
     """Of the cross-validation; 0 with one official split."""
     labels: list[str] = []
     """Of the rows and columns of the confusion matrices."""
+    alignment: dict[str, int] = {}
+    """Rows by the source of the segments that were read; empty where none were."""
+    comparable: bool = True
+    """False where the segments are no alignment, only equal shares: the scores compare with no one else's."""
     ablations: list[Gain] = []
     """What each ablation costs: the gain of the configuration that it is laid on over the ablated one."""
 

@@ -9,19 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.display import words
+from orchestrator.display.alignments import aligned
 from orchestrator.display.tables import STAND_IN
 
 if TYPE_CHECKING:
     from trainables.importers.base import Problem
     from trainables.prepare import PrepareSummary
-
-_SOURCES = {
-    "corpus": "the corpus itself",
-    "synthesiser": "the synthesiser",
-    "textgrid": "TextGrids",
-    "ctc": "a CTC model",
-    "proportional": "equal shares of the voiced part",
-}
 
 
 def corpus_view(found: PrepareSummary, place: str, ceilings: Mapping[str, Any] | None = None) -> RenderableType:
@@ -35,10 +29,10 @@ def corpus_view(found: PrepareSummary, place: str, ceilings: Mapping[str, Any] |
         parts += [Text("Rows with a remark", style="bold"), rows(found.remarks), Text()]
     if found.extra_clips:
         told = ", ".join(found.extra_clips)
-        parts += [Text(f"{_counted(len(found.extra_clips), 'clip')} without a row, left out: {told}"), Text()]
+        parts += [Text(f"{words.counted(len(found.extra_clips), 'clip')} without a row, left out: {told}"), Text()]
     if found.excluded:
         told = ", ".join(f"{label} {count}" for label, count in found.excluded.items())
-        parts += [Text(f"{_counted(sum(found.excluded.values()), 'raw row')} left out: {told}"), Text()]
+        parts += [Text(f"{words.counted(sum(found.excluded.values()), 'raw row')} left out: {told}"), Text()]
     if found.statuses:
         parts.append(Text("by status: " + ", ".join(f"{name} {count}" for name, count in found.statuses.items())))
     parts.append(counts(found))
@@ -51,16 +45,6 @@ def corpus_view(found: PrepareSummary, place: str, ceilings: Mapping[str, Any] |
         parts.append(Text(f"Bayes ceilings (weighted F1): {told}"))
     parts.append(Text(f"corpus  {place}"))
     return Group(*parts)
-
-
-def aligned(sources: Mapping[str, int], *, comparable: bool) -> Text:
-    """One line: by which source how many rows have words, phones and syllables in time."""
-    rows = [f"{_counted(count, 'row')} by {_SOURCES[name]}" for name, count in sources.items() if name != "none"]
-    without = [f"{sources['none']} without"] if sources.get("none") else []
-    told = "aligned: " + (", ".join([*rows, *without]) if rows else "no row")
-    if comparable:
-        return Text(told)
-    return Text(f"{told}; scores that use these segments compare with no one else's", style="yellow")
 
 
 def counts(found: PrepareSummary) -> Table:
@@ -93,7 +77,3 @@ def rows(problems: Sequence[Problem]) -> Table:
     for problem in problems:
         table.add_row(problem.uid, problem.status, Text(problem.reason))
     return table
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count} {name}" if count == 1 else f"{count} {name}s"

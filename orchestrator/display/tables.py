@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.display import words
+from orchestrator.display.alignments import aligned
 from orchestrator.display.lines import spread
 from orchestrator.events import Interval, ModelRow
 from orchestrator.summary import Gain, Summary
@@ -26,6 +27,8 @@ def summary_view(summary: Summary, ui_command: str = "orch ui") -> RenderableTyp
     told = f"{summary.experiment}: {summary.metric}, mean ± sd over {seeds} seeds{pooled}"
     parts.append(Text(told, style="bold"))
     parts.append(Text("chosen on dev, test read once; latency: one utterance, one CPU thread", style="dim"))
+    if summary.alignment:
+        parts.append(aligned(summary.alignment, comparable=summary.comparable))
     parts.append(leaderboard([row for row in summary.leaderboard if row.role != "ablation"]))
     if summary.folds:
         parts += [Text(f"Accuracy and mean recall (mean ± sd over {summary.folds} folds)", style="bold")]

@@ -18,6 +18,11 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def counted(count: int, name: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{count} {name}" if count == 1 else f"{count} {name}s"
+
+
 def roughly(seconds: float) -> str:
     """`40 s`, `7 min`, `3 h 20 min`: as precise as an estimate may pretend to be."""
     if seconds < 90:

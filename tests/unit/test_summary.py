@@ -41,6 +41,8 @@ def test_the_document_has_the_promised_keys() -> None:
         "front",
         "folds",
         "labels",
+        "alignment",
+        "comparable",
         "ablations",
     ]
     assert {"skipped", "seconds"} <= set(found["stages"]["prepare"])
