@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from pydantic import ValidationError
 
 from orchestrator.candidates import ablations, candidates, default_candidate, default_failure, ranked
+from orchestrator.check import check_spec
 from orchestrator.errors import ExperimentError
 from orchestrator.events import Observer, Observers, TrialRecord
 from orchestrator.experiment import ExperimentSpec
@@ -75,6 +76,7 @@ def ablate(
 
 
 def _plan(spec: ExperimentSpec, settings: Settings, stand_in: bool) -> Plan:
+    check_spec(spec)  # what a corpus cannot give is said now, not by the trials
     settings.cache_folder()  # before hours of work, not when the first trial wants it
     root = settings.corpus_root(spec.run.corpus.type) if not stand_in else None
     alignments = settings.alignment_folder(spec.run.corpus.type, spec.run.corpus.alignment.type)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from orchestrator import pipeline
 from orchestrator.check import check_experiment, check_spec
 from orchestrator.errors import ExperimentError
+from orchestrator.events import Observers
 from orchestrator.experiment import ExperimentSpec, load, names, validated
+from orchestrator.settings import load as load_settings
 from tests.helpers.cli import bare_machine, orch
 
 
@@ -149,6 +153,16 @@ def test_a_contrast_needs_the_teacher_of_each_modality() -> None:
     with pytest.raises(ExperimentError, match="with method cmd needs the audio teacher's pooled output"):
         check_spec(spec(run=audio))
     assert check_spec(spec(run={**audio, "method": {"type": "supervised"}})) == 0
+
+
+@pytest.mark.parametrize("start", [pipeline.sweep, pipeline.ablate])
+def test_what_cannot_run_is_refused_before_anything_is_done(start: Callable[..., object], tmp_path: Path) -> None:
+    student = {"type": "multi_level_fusion"}
+    unmet = spec(run={"student": student, "method": {"type": "supervised"}})
+    settings = load_settings({"storage": str(tmp_path / "store")})
+    with pytest.raises(ExperimentError, match="meld comes without alignments; set corpus.alignment.type"):
+        start(unmet, settings, stand_in=False, observer=Observers())
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_corner_may_need_what_the_run_itself_does_not() -> None:
