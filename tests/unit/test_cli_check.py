@@ -158,9 +158,10 @@ def test_a_contrast_needs_the_teacher_of_each_modality() -> None:
 @pytest.mark.parametrize("start", [pipeline.sweep, pipeline.ablate])
 def test_what_cannot_run_is_refused_before_anything_is_done(start: Callable[..., object], tmp_path: Path) -> None:
     student = {"type": "multi_level_fusion"}
-    unmet = spec(run={"student": student, "method": {"type": "supervised"}})
+    confirm = {"ablations": {"narrow": {"student.width": 64}}}
+    unmet = spec(run={"student": student, "method": {"type": "supervised"}}, confirm=confirm)
     settings = load_settings({"storage": str(tmp_path / "store")})
-    with pytest.raises(ExperimentError, match="meld comes without alignments; set corpus.alignment.type"):
+    with pytest.raises(ExperimentError, match="meld comes without alignments; set"):
         start(unmet, settings, stand_in=False, observer=Observers())
     assert not (tmp_path / "store").exists()
 
