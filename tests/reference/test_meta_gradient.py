@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.helpers.meta import Case
 from tests.helpers.transfer_sets import synthetic
-from trainables.meta import exact, first_order
+from trainables.meta_learning.unrolled import exact, first_order
 from trainables.transfer_set import TransferSet
 
 STEP = 1e-4

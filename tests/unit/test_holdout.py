@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainables.errors import CorpusError
-from trainables.holdout import held_out
+from trainables.meta_learning.holdout import held_out
 
 LABELS = [0, 1, 2, 0, 1] * 60
 DIALOGUES = [f"d{i // 10}" for i in range(300)]

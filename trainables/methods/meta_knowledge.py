@@ -31,12 +31,12 @@ from torch.func import functional_call
 
 from trainables import checkpoint
 from trainables.batching import Batch
-from trainables.ctkd import Spread, Temperature, make_temperature
-from trainables.holdout import held_out
 from trainables.losses.contrastive import sup_con
 from trainables.losses.distillation import kd, soft_mse
-from trainables.meta import exact, first_order
-from trainables.meta_parameters import Knobs, MetaParameters
+from trainables.meta_learning.ctkd import Spread, Temperature, make_temperature
+from trainables.meta_learning.holdout import held_out
+from trainables.meta_learning.parameters import Knobs, MetaParameters
+from trainables.meta_learning.unrolled import exact, first_order
 from trainables.method import Setting, Step, TeachingMethod
 from trainables.spec.method import MetaKnowledge
 from trainables.spec.schedule import is_used

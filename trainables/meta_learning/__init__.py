@@ -1,0 +1,1 @@
+"""What S4 learns beside the student: temperatures and weights, by held-out rows or against the student."""
