@@ -32,6 +32,7 @@ from orchestrator.space import (
 from orchestrator.yaml_text import parse
 from trainables.artifacts import fingerprint
 from trainables.spec import RunSpec, Spec
+from trainables.spec.robustness import RobustnessSpec
 
 Scale = Literal["laptop", "full"]
 SCHEMA_VERSION = 1
@@ -90,6 +91,7 @@ class ConfirmSpec(Spec):
     mc_passes: Annotated[int, Field(ge=2)] = 20
     ablations: dict[AblationName, Annotated[dict[str, JsonValue], Field(min_length=1)]] = {}
     """Changes laid on the best configuration, by name: values by dotted path into the run, confirmed beside it."""
+    robustness: RobustnessSpec = RobustnessSpec()
 
 
 class WorkerResources(Spec):

@@ -27,7 +27,7 @@ from pydantic_settings import (
 from orchestrator.errors import SettingsError
 
 FILE = "orch.toml"
-CORPORA = ("meld", "iemocap", "emodb", "ravdess", "manifest")
+CORPORA = ("meld", "iemocap", "emodb", "ravdess", "crema_d", "mosei", "features", "manifest")
 """The corpora that lie somewhere; the stand-in is made by rule and has no root."""
 
 GPU = Path("/dev/nvidia0")
@@ -57,9 +57,13 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(user_cache_dir("orch"))
     )
     """Local folder of what can be fetched again, such as memory-mapped transfer sets."""
-    corpora: dict[Literal["meld", "iemocap", "emodb", "ravdess", "manifest"], NonEmpty] = {}
+    corpora: dict[
+        Literal["meld", "iemocap", "emodb", "ravdess", "crema_d", "mosei", "features", "manifest"], NonEmpty
+    ] = {}
     """The folder of each corpus, by its type (of `manifest`: the manifest itself, or the folder that it is in)."""
-    alignments: dict[Literal["meld", "iemocap", "emodb", "ravdess", "manifest", "standin"], NonEmpty] = {}
+    alignments: dict[
+        Literal["meld", "iemocap", "emodb", "ravdess", "crema_d", "mosei", "manifest", "standin"], NonEmpty
+    ] = {}
     """The folder of TextGrids of each corpus, by its type; read where a corpus's alignment is `textgrid`."""
     concurrency: Annotated[int, Field(ge=1)] | None = None
     """Largest number of trials at once; by default what the cluster has room for."""

@@ -6,6 +6,9 @@ its `status`.
 
 A cross-validated corpus keeps its whole protocol in the rows: `folds` says what each row is in each fold, and
 `split` repeats it for fold 0. `with_fold` turns a table into that of one fold.
+
+Where an utterance may have several labels (the record's info `multi_label`), `targets` says which, and `label`
+names them for the reader, joined by `LABELS_JOIN`, empty for none.
 """
 
 from __future__ import annotations
@@ -18,17 +21,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from trainables.errors import CorpusError
+from trainables.spec.base import MODALITIES
 from trainables.storage import Storage
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SAMPLE_RATE = 16_000
 SPLITS = ("train", "dev", "test")
 
+LABELS_JOIN = "+"
 Status = Literal[
-    "ok", "missing_media", "decode_error", "no_audio", "too_short", "too_long", "zero_interval", "duplicate"
+    "ok",
+    "missing_media",
+    "decode_error",
+    "no_audio",
+    "lfs_stub",
+    "too_short",
+    "too_long",
+    "zero_interval",
+    "duplicate",
 ]
 AlignmentSource = Literal["corpus", "synthesiser", "textgrid", "ctc", "proportional"]
 """Where words, phones and syllables come from; what is measured with `proportional` compares with nothing."""
@@ -60,7 +73,11 @@ def schema() -> pa.Schema:
             pa.field("syllables", pa.list_(segment)),
             pa.field("aligned", pa.string()),  # the source of the three: an `AlignmentSource`, or null
             pa.field("votes", pa.list_(pa.float32())),  # share of the raters per label of the record, sums to 1
+            pa.field("targets", pa.list_(pa.float32())),  # 1 or 0 per label of the record; null with one label
             pa.field("folds", pa.list_(pa.string())),  # the split in each fold; null with one official split
+            pa.field("images", pa.list_(pa.binary())),  # JPEG, frame i at i / visual.rate seconds; null without
+            # Of a corpus of vectors, time step by time step end to end; widths are in the record's info `widths`.
+            *(pa.field(f"{modality}_vectors", pa.list_(pa.float32())) for modality in MODALITIES),
             pa.field("status", pa.string(), nullable=False),
             pa.field("reason", pa.string(), nullable=False),
         ]
@@ -128,13 +145,24 @@ def with_fold(table: pa.Table, fold: int | None) -> pa.Table:
     return table.set_column(table.schema.get_field_index("split"), "split", pa.array(splits, pa.string()))
 
 
-def check_rows(rows: Sequence[dict[str, Any]], labels: Sequence[str], speaker_disjoint: Sequence[str] = ()) -> None:
+def joined(targets: Sequence[float], labels: Sequence[str]) -> str:
+    """The column `label` of a row with several labels."""
+    return LABELS_JOIN.join(label for label, target in zip(labels, targets, strict=True) if target)
+
+
+def check_rows(
+    rows: Sequence[dict[str, Any]],
+    labels: Sequence[str],
+    speaker_disjoint: Sequence[str] = (),
+    *,
+    multi_label: bool = False,
+) -> None:
     """Raise CorpusError naming the first row that breaks the corpus's own rules, in any of its folds.
 
-    Keys are unique, labels known, a dialogue lies in one split; the speakers of each split of `speaker_disjoint`
-    speak in no other.
+    Keys are unique, labels known and as `targets` has them, a dialogue lies in one split; the speakers of each
+    split of `speaker_disjoint` speak in no other.
     """
-    _check_keys(rows, labels)
+    _check_keys(rows, labels, multi_label)
     counts = {len(row.get("folds") or ()) for row in rows}
     if len(counts) > 1:
         raise CorpusError(f"rows differ in their number of folds: {sorted(counts)}")
@@ -143,15 +171,27 @@ def check_rows(rows: Sequence[dict[str, Any]], labels: Sequence[str], speaker_di
         _check_split(rows, splits, "" if fold is None else f" of fold {fold}", speaker_disjoint)
 
 
-def _check_keys(rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> None:
+def _check_keys(rows: Sequence[dict[str, Any]], labels: Sequence[str], multi_label: bool) -> None:
     seen: set[str] = set()
     for row in rows:
         uid = row["uid"]
         if uid in seen:
             raise CorpusError(f"row {uid}: the key occurs twice; keys are unique in a corpus")
         seen.add(uid)
-        if row["label"] not in labels:
+        if multi_label:
+            _check_targets(row, labels)
+        elif row["label"] not in labels:
             raise CorpusError(f"row {uid}: unknown label {row['label']!r}; labels are {', '.join(labels)}")
+
+
+def _check_targets(row: dict[str, Any], labels: Sequence[str]) -> None:
+    targets = row.get("targets")
+    if targets is None or len(targets) != len(labels) or not set(targets) <= {0.0, 1.0}:
+        raise CorpusError(
+            f"row {row['uid']}: targets {targets}; one of 0 or 1 is wanted for each of {', '.join(labels)}"
+        )
+    if row["label"] != joined(targets, labels):
+        raise CorpusError(f"row {row['uid']}: label {row['label']!r} and targets {targets} do not agree")
 
 
 def _check_split(

@@ -179,6 +179,8 @@ def _info(spec: CorpusSpec, prepared: Prepared) -> dict[str, Any]:
         "ceilings": None,
         "excluded": {},
         "speaker_disjoint": [],
+        "multi_label": spec.multi_label,
+        "widths": {},
     } | prepared.info
 
 
@@ -189,10 +191,10 @@ def _check(folder: Path, prepared: Prepared, info: dict[str, Any]) -> list[dict[
     """
     import pyarrow.parquet as pq
 
-    columns = ["uid", "split", "dialogue", "speaker", "label", "folds"]
+    columns = ["uid", "split", "dialogue", "speaker", "label", "targets", "folds"]
     shards = sorted(folder.glob("utterances-*.parquet"))
     rows = [row for shard in shards for row in pq.read_table(shard, columns=columns).to_pylist()]
-    check_rows(rows, info["labels"], info["speaker_disjoint"])
+    check_rows(rows, info["labels"], info["speaker_disjoint"], multi_label=info["multi_label"])
     written = Counter("all" if row["folds"] else row["split"] for row in rows)
     if any(written[split] != count for split, count in prepared.rows.items()) or not rows:
         raise CorpusError(f"the importer says {prepared.rows} rows and wrote {dict(written)}")

@@ -5,12 +5,16 @@ from trainables.spec.corpus import (
     EMOTIONS,
     AlignmentSpec,
     CorpusSpec,
+    CremaDSpec,
     EmoDBSpec,
+    FeaturesCorpusSpec,
     IemocapSpec,
     ManifestSpec,
     MeldSpec,
+    MoseiSpec,
     RavdessSpec,
     StandInSpec,
+    VisualSpec,
 )
 from trainables.spec.features import FeaturesSpec
 from trainables.spec.method import CMD, Curriculum, MethodSpec, Supervised
@@ -29,6 +33,7 @@ from trainables.spec.teachers import (
     Scratch,
     TeachersSpec,
     TextTeacher,
+    VisualTeacher,
 )
 from trainables.spec.training import TrainingSpec
 
@@ -40,10 +45,12 @@ __all__ = [
     "AudioTextTransformer",
     "CoAttentionFusion",
     "CorpusSpec",
+    "CremaDSpec",
     "Curriculum",
     "EmoDBSpec",
     "Encoder",
     "EncoderTeacher",
+    "FeaturesCorpusSpec",
     "FeaturesSpec",
     "FineTuning",
     "FusionTeacher",
@@ -52,6 +59,7 @@ __all__ = [
     "MeldSpec",
     "MethodSpec",
     "Modality",
+    "MoseiSpec",
     "MultiLevelTeacher",
     "Pretrained",
     "RavdessSpec",
@@ -66,4 +74,6 @@ __all__ = [
     "TeachersSpec",
     "TextTeacher",
     "TrainingSpec",
+    "VisualSpec",
+    "VisualTeacher",
 ]

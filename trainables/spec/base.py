@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Modality = Literal["audio", "text"]
-TeacherName = Literal["audio", "text", "fusion"]
+Modality = Literal["audio", "text", "visual"]
+MODALITIES: tuple[Modality, ...] = ("audio", "text", "visual")
+"""In the order that streams have everywhere, whatever theirs in a spec: the same spec means the same weights."""
+TeacherName = Literal["audio", "text", "visual", "fusion"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from trainables.spec.base import Count, Modality, Positive, Probability, Spec
 
+SIX_EMOTIONS = ("happy", "sad", "anger", "surprise", "disgust", "fear")
+"""CMU-MOSEI's, in the order of its label columns behind the sentiment."""
+
 EMOTIONS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 """MELD's seven labels in the order of its own repository."""
 
@@ -46,8 +49,25 @@ AlignmentSpec = Annotated[
 ]
 
 
+class VisualSpec(Spec):
+    """What is kept of a clip's pictures: frames at a steady rate, square, as JPEG."""
+
+    rate: Positive = 5.0
+    """Frames a second; an utterance of 3.6 s then has 18."""
+    size: Annotated[int, Field(ge=16, le=512)] = 112
+    """Side of the stored square in pixels."""
+    crop: Literal["whole", "face", "corpus"] = "whole"
+    """`whole`: the largest square in the middle of the frame; `face`: round the face that a detector finds (needs
+    the extra `faces`), the middle where it finds none; `corpus`: as the corpus itself says."""
+
+
 class AnyCorpus(Spec):
     """What every corpus says of itself, so that `orch check` can answer without the corpus."""
+
+    offers: ClassVar[tuple[Modality, ...]] = ("audio", "text")
+    """The modalities that it can be read with."""
+    crops: ClassVar[bool] = False
+    """Whether it says itself where in the picture its speaker is."""
 
     has_alignments: ClassVar[bool] = False
     """Whether it comes with words and phones in time."""
@@ -60,6 +80,28 @@ class AnyCorpus(Spec):
     min_seconds: Positive = 0.4
     """Shorter clips are padded with silence, so that every encoder has a frame to look at."""
     alignment: AlignmentSpec = OwnAlignment()
+    visual: VisualSpec = VisualSpec()
+
+    @model_validator(mode="after")
+    def _modalities(self) -> AnyCorpus:
+        for modality in self.modalities:
+            if modality not in self.offers:
+                raise ValueError(f"modalities: this corpus has {', '.join(self.offers)}, and no {modality}")
+        if len(set(self.modalities)) != len(self.modalities):
+            raise ValueError(f"modalities {list(self.modalities)}: name each at most once")
+        if self.visual.crop == "corpus" and not self.crops:
+            raise ValueError("visual.crop: corpus: this corpus gives no crop; take face or whole")
+        return self
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an utterance may have several labels, or none."""
+        return False
+
+    @property
+    def vectors(self) -> bool:
+        """Whether it comes as vectors that somebody else worked out, without sound, words or pictures."""
+        return False
 
     @property
     def fold_count(self) -> int:
@@ -86,8 +128,10 @@ class MeldSpec(AnyCorpus):
     """MELD (Poria et al., ACL 2019): official split, seven emotions, weighted F1.
 
     `modalities: ("text",)` reads the three CSVs alone and needs no media. 95 % of its clips last under 7.9 s, one
-    mis-cut test clip 305 s.
+    mis-cut test clip 305 s. With `visual` the frames are of the same clips, the whole scene or the first face.
     """
+
+    offers: ClassVar[tuple[Modality, ...]] = ("audio", "text", "visual")
 
     type: Literal["meld"] = "meld"
 
@@ -141,7 +185,12 @@ class EmoDBSpec(AnyCorpus):
 
 
 class RavdessSpec(AnyCorpus):
-    """RAVDESS speech (Livingstone & Russo, PLoS ONE 2018): 24 actors, eight emotions, folds by actor."""
+    """RAVDESS speech (Livingstone & Russo, PLoS ONE 2018): 24 actors, eight emotions, folds by actor.
+
+    With `visual` its videos are read (modality 01, sound and picture of one take), without it the audio files (03).
+    """
+
+    offers: ClassVar[tuple[Modality, ...]] = ("audio", "text", "visual")
 
     type: Literal["ravdess"] = "ravdess"
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("audio",)
@@ -154,12 +203,95 @@ class RavdessSpec(AnyCorpus):
         return 5 if self.protocol == "five" else 24
 
 
+class CremaDSpec(AnyCorpus):
+    """CREMA-D (Cao et al., IEEE TAFFC 2014): 91 actors, twelve sentences, six emotions, 7442 clips, folds by actor.
+
+    `labels: acted` is what the actor was asked for; `perceived` what most raters who saw and heard it said, and
+    rows without a majority are left out.
+    """
+
+    offers: ClassVar[tuple[Modality, ...]] = ("audio", "text", "visual")
+    has_votes: ClassVar[bool] = True
+
+    type: Literal["crema_d"] = "crema_d"
+    modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("audio",)
+    """Twelve fixed sentences: the text says nothing of the emotion."""
+    labels: Literal["acted", "perceived"] = "acted"
+    protocol: Literal["five", "ten"] = "five"
+    """Folds by actor; the next fold is dev."""
+
+    @property
+    def fold_count(self) -> int:
+        return 5 if self.protocol == "five" else 10
+
+
+class MoseiSpec(AnyCorpus):
+    """CMU-MOSEI (Zadeh et al., ACL 2018): some 23 000 segments, six emotions, official split by video.
+
+    `several`: each emotion is there or not (its mean rating is above 0), and a segment may have several or none;
+    `one`: the strongest of the six, and rows without any or with a tie are left out (CMD's reading).
+    """
+
+    offers: ClassVar[tuple[Modality, ...]] = ("audio", "text", "visual")
+
+    type: Literal["mosei"] = "mosei"
+    task: Literal["several", "one"] = "several"
+    max_seconds: Positive = 20.0
+
+    @property
+    def multi_label(self) -> bool:
+        return self.task == "several"
+
+
+class FeaturesCorpusSpec(AnyCorpus):
+    """Sequences of vectors that others worked out (COVAREP, Facet, OpenFace, GloVe), a file a split or one for all.
+
+    Its format: `importers.features`. There is no sound, word or picture behind it, so that no teacher can read it;
+    `modalities` are those of the vectors.
+    """
+
+    offers: ClassVar[tuple[Modality, ...]] = ("audio", "text", "visual")
+
+    type: Literal["features"] = "features"
+    modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("audio", "visual")
+    labels: tuple[str, ...] = ()
+    """The classes in order; empty: as the file names or numbers them."""
+    thresholds: tuple[float, ...] = ()
+    """Of a target that is a number: the ascending bounds between the classes, one fewer than `labels`; a value
+    that equals a bound is of the class above it."""
+    several: bool = False
+    """Whether an utterance may have several labels: the target is then [rows, labels] of 0 and 1."""
+
+    @model_validator(mode="after")
+    def _thresholds(self) -> FeaturesCorpusSpec:
+        if self.thresholds and len(self.labels) != len(self.thresholds) + 1:
+            raise ValueError(
+                f"thresholds {list(self.thresholds)} part {len(self.thresholds) + 1} classes, and labels name "
+                f"{len(self.labels)}"
+            )
+        if list(self.thresholds) != sorted(set(self.thresholds)):
+            raise ValueError(f"thresholds {list(self.thresholds)}: they must ascend")
+        return self
+
+    @property
+    def multi_label(self) -> bool:
+        return self.several
+
+    @property
+    def vectors(self) -> bool:
+        return True
+
+
 class ManifestSpec(AnyCorpus):
     """Anybody's corpus: a CSV or Parquet manifest with a row an utterance (columns: `importers.manifest`)."""
+
+    offers: ClassVar[tuple[Modality, ...]] = ("audio", "text", "visual")
 
     type: Literal["manifest"] = "manifest"
     labels: tuple[str, ...] = ()
     """The classes in order; empty: those that occur, sorted. A label that is not among them is an error."""
+    several: bool = False
+    """Whether an utterance may have several labels: the column `label` then parts them by `|`, empty for none."""
     language: str = "en"
     folds: Annotated[int, Field(ge=0)] = 0
     """0: the column `split` says train, dev or test; k: the column `fold` numbers k folds from 0, one out in turn,
@@ -171,6 +303,10 @@ class ManifestSpec(AnyCorpus):
     def _folds(self) -> ManifestSpec:
         if self.folds in (1, 2):
             raise ValueError(f"folds {self.folds}: train, dev and test take three folds at least; 0 for a split")
+        if self.several and self.votes:
+            raise ValueError(
+                "votes: true: shares of the raters sum to 1 over labels, and several: true has no such"
+            )
         return self
 
     @property
@@ -185,10 +321,15 @@ class ManifestSpec(AnyCorpus):
     def rated(self) -> bool:
         return self.votes
 
+    @property
+    def multi_label(self) -> bool:
+        return self.several
+
 
 class StandInSpec(AnyCorpus):
     """The corpus made by rule with eSpeak NG, for machines without a corpus. Its scores are no real corpus's."""
 
+    offers: ClassVar[tuple[Modality, ...]] = ("audio", "text", "visual")
     has_alignments: ClassVar[bool] = True
     has_votes: ClassVar[bool] = True
 
@@ -200,6 +341,10 @@ class StandInSpec(AnyCorpus):
     """Probability that the words carry another emotion than the utterance's, of the same valence."""
     prosody_noise: Probability = 0.45
     """Probability that the voice carries another emotion than the utterance's, of the same arousal."""
+    face_noise: Probability = 0.45
+    """Probability that the face shows another emotion than the utterance's, of those that faces mistake for it."""
+    several: bool = False
+    """Whether an utterance has one or two emotions, each channel showing one of them, and its label is the set."""
     label_noise: Probability = 0.05
     """Probability that the annotated label is drawn at random from all seven."""
     audible_words: bool = False
@@ -219,7 +364,24 @@ class StandInSpec(AnyCorpus):
     def fold_count(self) -> int:
         return self.folds
 
+    @property
+    def multi_label(self) -> bool:
+        return self.several
+
+    @property
+    def rated(self) -> bool:
+        return not self.several
+
 
 CorpusSpec = Annotated[
-    MeldSpec | IemocapSpec | EmoDBSpec | RavdessSpec | ManifestSpec | StandInSpec, Field(discriminator="type")
+    MeldSpec
+    | IemocapSpec
+    | EmoDBSpec
+    | RavdessSpec
+    | CremaDSpec
+    | MoseiSpec
+    | FeaturesCorpusSpec
+    | ManifestSpec
+    | StandInSpec,
+    Field(discriminator="type"),
 ]

@@ -16,7 +16,7 @@ def needs_of(run: RunSpec) -> Needs:
 
 
 def teachers_needed(run: RunSpec) -> tuple[TeacherName, ...]:
-    """The teachers whose outputs the run reads, in the order audio, text, fusion."""
+    """The teachers whose outputs the run reads, in the order audio, text, visual, fusion."""
     needs = needs_of(run)
     own = set(run.student.modalities) if needs.pooled or needs.attention or needs.frames else set()
     best = {run.teachers.best} if needs.logits or needs.best_pooled else set()
@@ -36,6 +36,16 @@ def _faults(run: RunSpec) -> Iterator[str]:
             f"{asks} reads what each rater said, and corpus {corpus.type} keeps no votes; set "
             "training.targets: hard and another method.curriculum.type, or take a corpus that has them"
         )
+    if needs.one_label and corpus.multi_label:
+        yield (
+            f"{asks} reads the one label of each utterance, and corpus {corpus.type} has several; take method.type "
+            "supervised, cmd, distil (with kd, hint, attention, rkd, crd or info_nce) or co_learning, without a "
+            "curriculum or positives: same_label"
+        )
+    if corpus.multi_label and run.training.class_weights != "none":
+        yield f"training.class_weights: corpus {corpus.type} has several labels; training.label_weights weighs them"
+    if (needs.logits or needs.best_pooled) and not run.teachers.names:
+        yield f"{asks} needs a teacher, and there is none; set teachers, or take method.type: supervised"
     if needs.segments and not corpus.aligned:
         yield (
             f"{asks} reads {', '.join(needs.segments)} segments, and corpus {corpus.type} comes without "
@@ -61,5 +71,5 @@ def _faults(run: RunSpec) -> Iterator[str]:
                 f"{asks} needs the {modality} teacher's {' and '.join(own)} output; set teachers.{modality}, "
                 "or leave out what reads it (a weight of 0, a term that is not enabled)"
             )
-    if needs.both and len(run.student.modalities) < 2:
-        yield f"{asks} pairs audio with text, and the student reads {run.student.modalities[0]} alone; read both"
+    if needs.both and not {"audio", "text"} <= set(run.student.modalities):
+        yield f"{asks} pairs audio with text, and the student reads {', '.join(run.student.modalities)}; read both"

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from trainables.spec.base import Count, Fraction, Modality, Positive, Spec
+from trainables.spec.base import MODALITIES, Count, Fraction, Modality, Positive, Spec
 from trainables.spec.meta import ALPHA_RANGE, CTKD, TAU_RANGE, Learned, MetaStep
 from trainables.spec.needs import Needs
 from trainables.spec.schedule import Schedule, ScheduleField, TemperatureField, is_used
@@ -40,7 +41,11 @@ class Curriculum(Spec):
 
     @property
     def needs(self) -> Needs:
-        return Needs(logits=self.type == "teacher_nll", votes=self.type == "rater_disagreement")
+        return Needs(
+            logits=self.type == "teacher_nll",
+            votes=self.type == "rater_disagreement",
+            one_label=self.type != "none",
+        )
 
 
 class AnyMethod(Spec):
@@ -52,6 +57,10 @@ class AnyMethod(Spec):
     def needs(self, modalities: Sequence[Modality]) -> Needs:
         """What it reads of the transfer set, for a student of these modalities."""
         return Needs()
+
+    def inputs(self, modalities: Sequence[Modality]) -> tuple[tuple[Modality, ...], ...]:
+        """The sets of modalities on which dev scores are taken, the mean of which chooses the epoch."""
+        return (tuple(modalities),)
 
     def silent_epochs(self, epochs: int) -> int:
         """The epochs, of so many, before the first whose dev score counts."""
@@ -129,6 +138,7 @@ class CMD(Teaching):
             logits=is_used(self.kd_weight),
             pooled=is_used(self.self_weight) or (is_used(self.cross_weight) and len(modalities) > 1),
             attention=is_used(self.attention_weight),
+            one_label=self.positives == "same_label",
         )
         return own | super().needs(modalities)
 
@@ -237,7 +247,7 @@ class MetaKnowledge(Teaching):
         return bool(self.by_meta) or self.corrects_teacher
 
     def needs(self, modalities: Sequence[Modality]) -> Needs:
-        own = Needs(logits=is_used(self.kd_weight), best_pooled=self.corrects_teacher)
+        own = Needs(logits=is_used(self.kd_weight), best_pooled=self.corrects_teacher, one_label=True)
         return own | super().needs(modalities)
 
 
@@ -266,12 +276,47 @@ class ContrastiveRegularisation(Teaching):
         return self
 
     def needs(self, modalities: Sequence[Modality]) -> Needs:
-        return Needs(both=is_used(self.alpha)) | super().needs(modalities)
+        return Needs(both=is_used(self.alpha), one_label=True) | super().needs(modalities)
 
     def silent_epochs(self, epochs: int) -> int:
         return math.ceil(self.before * (epochs - 1)) if self.stages == "three" else 0
 
 
+class CoLearning(Teaching):
+    """S3, interactive co-learning (Takashima et al. 2022): one student learns to do with whatever is there.
+
+    Derived from the abstract (methods reference, section 3.2). The student runs on the whole input and on parts of
+    it, with the labels for each; `joint` leaves it at that, `distil` has the parts follow the whole (both ->
+    either), `interactive` has the whole follow the parts besides (either -> both), and `dropout` runs on one input
+    a batch, drawn at random. What follows never moves what is followed.
+    """
+
+    type: Literal["co_learning"] = "co_learning"
+    mode: Literal["joint", "distil", "interactive", "dropout"] = "interactive"
+    parts: Literal["single", "every"] = "every"
+    """`single`: each modality alone; `every`: every subset of them (of two modalities the same)."""
+    part_weight: ScheduleField = Schedule(start=1.0)
+    """Weight of the labels' loss on the parts, each a share of it; on the whole it is 1."""
+    to_parts: ScheduleField = Schedule(start=0.5)
+    """Beta, of the whole's word to its parts (distil and interactive)."""
+    to_whole: ScheduleField = Schedule(start=0.25)
+    """Gamma, of the parts' word to the whole (interactive)."""
+    mutual: ScheduleField = Schedule(start=0.0)
+    """Delta, of single modalities' word to each other (interactive)."""
+    temperature: TemperatureField = Schedule(start=2.0)
+
+    def inputs(self, modalities: Sequence[Modality]) -> tuple[tuple[Modality, ...], ...]:
+        return subsets(modalities, self.parts)
+
+
+def subsets(modalities: Sequence[Modality], parts: Literal["single", "every"]) -> tuple[tuple[Modality, ...], ...]:
+    """The whole, then its parts: of `every` the larger ones first, each in the order of MODALITIES."""
+    ordered = tuple(m for m in MODALITIES if m in modalities)
+    sizes = range(len(ordered) - 1, 0, -1) if parts == "every" else range(min(1, len(ordered) - 1), 0, -1)
+    return (ordered, *(part for size in sizes for part in combinations(ordered, size)))
+
+
 MethodSpec = Annotated[
-    CMD | Distil | MetaKnowledge | ContrastiveRegularisation | Supervised, Field(discriminator="type")
+    CMD | Distil | MetaKnowledge | ContrastiveRegularisation | CoLearning | Supervised,
+    Field(discriminator="type"),
 ]

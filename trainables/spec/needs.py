@@ -26,8 +26,10 @@ class Needs(Spec):
     segments: tuple[Granularity, ...] = ()
     votes: bool = False
     """What each rater said."""
+    one_label: bool = False
+    """Labels of which an utterance has just one."""
     both: bool = False
-    """A student of two modalities: with one, what needs this falls away."""
+    """A student of audio and text: with one of them, what needs this falls away."""
 
     @property
     def names(self) -> tuple[str, ...]:

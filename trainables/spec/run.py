@@ -45,10 +45,23 @@ class RunSpec(Spec):
                     f"teachers.{name}: the corpus is read without {name}; add it to corpus.modalities "
                     f"or set teachers.{name}: null"
                 )
-        tokens = self.student.reads_features and "text" in self.student.modalities
-        if tokens and self.teachers.text is None:
+        if self.corpus.vectors:
+            self._of_vectors()
+        elif self.student.reads_features and "text" in self.student.modalities and self.teachers.text is None:
             raise ValueError("a student that reads text uses the text teacher's word pieces: set teachers.text")
         return self
+
+    def _of_vectors(self) -> None:
+        if self.teachers.names:
+            raise ValueError(
+                f"corpus {self.corpus.type} has vectors alone, which no teacher can read; set "
+                f"{', '.join(f'teachers.{name}: null' for name in self.teachers.names)}"
+            )
+        if not self.student.reads_vectors:
+            raise ValueError(
+                f"corpus {self.corpus.type} has vectors alone, which student {self.student.type} does not read; "
+                "take student.type: cross_modal_transformer"
+            )
 
     @property
     def folds(self) -> tuple[int | None, ...]:

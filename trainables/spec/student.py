@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from trainables.spec.base import Count, Modality, Probability, Spec
+from trainables.spec.base import MODALITIES, Count, Modality, Probability, Spec
 from trainables.spec.multi_level import Late, MultiLevelShape
 from trainables.spec.needs import Needs
 
@@ -16,6 +16,10 @@ class AnyStudent(Spec):
 
     attends: ClassVar[bool] = False
     """Whether it makes maps of self-attention over time, which a teacher's can be compared with."""
+    reads: ClassVar[tuple[Modality, ...]] = ("audio", "text")
+    """The modalities that it can read."""
+    reads_vectors: ClassVar[bool] = False
+    """Whether it can read any sequence of vectors in the place of sound, words and pictures."""
 
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("audio", "text")
 
@@ -32,7 +36,13 @@ class AnyStudent(Spec):
     @model_validator(mode="after")
     def _modalities(self) -> AnyStudent:
         if len(set(self.modalities)) != len(self.modalities):
-            raise ValueError(f"modalities {list(self.modalities)}: name each of audio, text at most once")
+            raise ValueError(f"modalities {list(self.modalities)}: name each at most once")
+        unread = [m for m in self.modalities if m not in self.reads]
+        if unread:
+            raise ValueError(
+                f"modalities {list(self.modalities)}: this student reads {', '.join(self.reads)}; for "
+                f"{', '.join(unread)} take student.type: cross_modal_transformer"
+            )
         return self
 
 
@@ -82,6 +92,8 @@ class InvertedTransformer(AnyStudent):
 
     Its cost does not depend on how long the utterance is; at 80 bands the defaults make 2.5 million parameters.
     """
+
+    reads: ClassVar[tuple[Modality, ...]] = ("audio",)
 
     type: Literal["inverted_transformer"] = "inverted_transformer"
     modalities: tuple[Literal["audio"]] = ("audio",)
@@ -154,6 +166,47 @@ class CnnLstm(AnyStudent):
         return self
 
 
+class CrossModalTransformer(AnyStudent):
+    """S3's student: any of its modalities may be missing, and a learned token then stands for it (section 3.2).
+
+    Each stream attends to the others, then all share the self-attention; one modality alone runs the same way,
+    beside the tokens of those that miss.
+    """
+
+    attends: ClassVar[bool] = True
+    reads: ClassVar[tuple[Modality, ...]] = MODALITIES
+    reads_vectors: ClassVar[bool] = True
+
+    type: Literal["cross_modal_transformer"] = "cross_modal_transformer"
+    modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("audio", "visual")
+    width: Count = 64
+    cross_layers: Annotated[int, Field(ge=0)] = 2
+    self_layers: Count = 2
+    """Over all streams end to end, the same weights for every stream."""
+    heads: Count = 4
+    feedforward_ratio: Count = 4
+    dropout: Probability = 0.1
+    embedding_dropout: Probability = 0.2
+    word_dropout: Probability = 0.0
+    audio_stride: Literal[2, 4, 8] = 4
+    """Total stride of the convolutions over 10 ms frames; vectors in their place are taken step by step."""
+    image_filters: Count = 16
+    """Of the first of the three convolutions over each picture; twice and four times as many in the others."""
+    token_width: Count = 64
+    token_init: Literal["random", "teacher"] = "random"
+    """`teacher`: the table starts as the leading principal components of the text teacher's own table."""
+    token_training: Literal["trained", "frozen"] = "trained"
+    pooling: Literal["mean", "attention"] = "mean"
+
+    @model_validator(mode="after")
+    def _shape(self) -> CrossModalTransformer:
+        _divisible(self.width, self.heads)
+        if self.token_training == "frozen" and self.token_init == "random":
+            raise ValueError("token_training: frozen would keep a random table; set token_init: teacher")
+        return self
+
+
 StudentSpec = Annotated[
-    AudioTextTransformer | InvertedTransformer | MultiLevelFusion | CnnLstm, Field(discriminator="type")
+    AudioTextTransformer | InvertedTransformer | MultiLevelFusion | CnnLstm | CrossModalTransformer,
+    Field(discriminator="type"),
 ]

@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from trainables.spec.base import Count, Fraction, NonNegative, Positive, Probability, Spec, TeacherName
+from trainables.spec.base import (
+    MODALITIES,
+    Count,
+    Fraction,
+    Modality,
+    NonNegative,
+    Positive,
+    Probability,
+    Spec,
+    TeacherName,
+)
 from trainables.spec.multi_level import MultiLevelShape
 from trainables.spec.needs import Granularity
 
@@ -66,6 +76,15 @@ class AudioTeacher(EncoderTeacher):
     encoder: Encoder = Pretrained(checkpoint="facebook/wav2vec2-base")
 
 
+class VisualTeacher(EncoderTeacher):
+    """A ViT (or an image encoder of its form) over each of some frames of the utterance; they are its sequence."""
+
+    encoder: Encoder = Pretrained(checkpoint="google/vit-base-patch16-224-in21k")
+    frames: Annotated[int, Field(ge=1, le=64)] = 8
+    """At most so many of an utterance's frames, spread evenly, which bounds memory."""
+    training: FineTuning = FineTuning(learning_rate=3e-5)
+
+
 class TextTeacher(EncoderTeacher):
     """BERT or RoBERTa (or any encoder of their form)."""
 
@@ -74,7 +93,7 @@ class TextTeacher(EncoderTeacher):
 
 
 class CoAttentionFusion(Spec):
-    """Two-way co-attention over the frozen frames and words of the other two teachers (derived, not CMD's)."""
+    """Co-attention over the frozen sequences of all other teachers, two or three (derived, not CMD's)."""
 
     type: Literal["co_attention"] = "co_attention"
     width: Count = 256
@@ -113,23 +132,31 @@ FusionTeacher = Annotated[CoAttentionFusion | MultiLevelTeacher, Field(discrimin
 class TeachersSpec(Spec):
     audio: AudioTeacher | None = AudioTeacher()
     text: TextTeacher | None = TextTeacher()
+    visual: VisualTeacher | None = None
     fusion: FusionTeacher | None = CoAttentionFusion()
 
     @model_validator(mode="after")
     def _fusion_inputs(self) -> TeachersSpec:
-        if self.fusion and not (self.audio and self.text):
-            raise ValueError("the fusion teacher reads an audio and a text teacher: name both, or fusion: null")
-        if not self.names:
-            raise ValueError("at least one teacher is needed: audio, text, or both")
+        if self.fusion and len(self.alone) < 2:
+            raise ValueError("the fusion teacher reads two other teachers at least: name them, or fusion: null")
+        if isinstance(self.fusion, MultiLevelTeacher) and self.alone != ("audio", "text"):
+            raise ValueError(
+                f"fusion.type: multi_level reads an audio and a text teacher and no other, and there are "
+                f"{', '.join(self.alone)}; take co_attention"
+            )
         return self
+
+    @property
+    def alone(self) -> tuple[Modality, ...]:
+        """The teachers of one modality, in the order of MODALITIES; what a fusion teacher reads."""
+        return tuple(m for m in MODALITIES if getattr(self, m) is not None)
 
     @property
     def names(self) -> tuple[TeacherName, ...]:
         """The teachers present, each after those that it reads."""
-        every: tuple[TeacherName, ...] = ("audio", "text", "fusion")
-        return tuple(name for name in every if getattr(self, name) is not None)
+        return (*self.alone, "fusion") if self.fusion else self.alone
 
     @property
     def best(self) -> TeacherName:
-        """The teacher whose logits are distilled: the fusion teacher, else the text, else the audio one."""
-        return "fusion" if self.fusion else "text" if self.text else "audio"
+        """The teacher whose logits are distilled: the fusion teacher, else the text, the audio, the visual one."""
+        return "fusion" if self.fusion else "text" if self.text else "audio" if self.audio else "visual"

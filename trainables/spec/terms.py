@@ -25,7 +25,7 @@ class Term(Spec):
 
 
 class KD(Term):
-    """Hinton, Vinyals & Dean 2015: tau^2 KL to the best teacher's softened logits."""
+    """Hinton, Vinyals & Dean 2015: tau^2 KL to the best teacher's softened logits; of several labels, to each."""
 
     needs: ClassVar[Needs] = Needs(logits=True)
 
@@ -35,7 +35,7 @@ class KD(Term):
 class DKD(Term):
     """Decoupled KD (Zhao et al., CVPR 2022): the target class and the others apart."""
 
-    needs: ClassVar[Needs] = Needs(logits=True)
+    needs: ClassVar[Needs] = Needs(logits=True, one_label=True)
 
     alpha: NonNegative = 1.0
     """Weight of the target class's part."""
@@ -47,7 +47,7 @@ class DKD(Term):
 class DIST(Term):
     """Huang et al., NeurIPS 2022: Pearson correlation within samples and within classes."""
 
-    needs: ClassVar[Needs] = Needs(logits=True)
+    needs: ClassVar[Needs] = Needs(logits=True, one_label=True)
 
     inter: NonNegative = 1.0
     intra: NonNegative = 1.0
@@ -89,6 +89,8 @@ class CRD(Term):
 class SupCon(Term):
     """Supervised contrast among the student's own embeddings (Khosla et al., NeurIPS 2020)."""
 
+    needs: ClassVar[Needs] = Needs(one_label=True)
+
     projection: Count = 128
     temperature: Positive = 0.1
 
@@ -116,7 +118,7 @@ class Regulariser(Spec):
 class Pairs(Term, Regulariser):
     """S5's regulariser beside any method; with one modality there is nothing to pair, and it falls away."""
 
-    needs: ClassVar[Needs] = Needs(both=True)
+    needs: ClassVar[Needs] = Needs(both=True, one_label=True)
 
 
 class Terms(Spec):

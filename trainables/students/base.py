@@ -11,12 +11,9 @@ from torch import Tensor, nn
 from trainables.batching import Batch
 from trainables.encoders import Dropout
 from trainables.errors import ArtifactError
-from trainables.spec.base import Modality
+from trainables.spec.base import MODALITIES, Modality
 from trainables.spec.student import AnyStudent
 from trainables.transfer_set import TransferSet
-
-ORDER: tuple[Modality, ...] = ("audio", "text")
-"""Of streams, whatever their order in the spec: the same spec means the same weights."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class Student(nn.Module):
     def __init__(self, spec: AnyStudent) -> None:
         super().__init__()
         self.spec = spec
-        self.modalities: tuple[Modality, ...] = tuple(m for m in ORDER if m in spec.modalities)
+        self.modalities: tuple[Modality, ...] = tuple(m for m in MODALITIES if m in spec.modalities)
 
     @property
     def widths(self) -> Widths:
