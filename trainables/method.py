@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from trainables.batching import Batch
 from trainables.curriculum import difficulty, disagreement, hard_selection, pacing, soft_weights
+from trainables.losses.multi_label import binary_cross_entropy, positive_weights
 from trainables.losses.supervised import class_weights, cross_entropy, soft_targets
 from trainables.losses.weighting import homoscedastic
 from trainables.spec.method import Curriculum, Teaching
@@ -61,7 +62,7 @@ class BaseMethod:
         self.setting, self.run = setting, setting.run
         self.heads = nn.ModuleDict()
         """What is trained beside the student and is no part of what is exported; may be empty."""
-        self._class_weights = label_weights(setting.run, setting.data, setting.rows)
+        self._label_weights = label_weights(setting.run, setting.data, setting.rows)
 
     @property
     def held_out(self) -> NDArray[np.int64] | None:
@@ -103,10 +104,12 @@ class BaseMethod:
         """Take back what `state` gave."""
 
     def labelled(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy of logits [B, C] with the labels, or with the raters' votes where the run says so."""
-        weights = None if self._class_weights is None else self._class_weights.to(logits.device)
-        training = self.run.training
-        targets = batch.labels
+        """Cross-entropy of logits [B, C] with the labels, or with the raters' votes where the run says so; the
+        binary one where an utterance may have several labels."""
+        weights = None if self._label_weights is None else self._label_weights.to(logits.device)
+        training, targets = self.run.training, batch.labels
+        if targets.ndim == 2:
+            return binary_cross_entropy(logits, targets, weights, training.label_smoothing, batch.weights)
         if training.targets == "votes":
             assert batch.votes is not None
             targets = soft_targets(batch.votes, batch.labels)
@@ -170,7 +173,13 @@ class TeachingMethod(BaseMethod):
 
 
 def label_weights(run: RunSpec, data: TransferSet, rows: NDArray[np.int64]) -> Tensor | None:
-    """[C] from the labels of the train rows, or None where classes weigh the same."""
+    """float32 [C] from the labels of the train rows: of classes, or of the presence of each of several labels.
+
+    None where all weigh the same.
+    """
+    if data.targets is not None:
+        balanced = run.training.label_weights == "balanced"
+        return positive_weights(torch.from_numpy(np.asarray(data.targets[rows]))) if balanced else None
     if run.training.class_weights == "none":
         return None
     counts = np.bincount(data.label[rows], minlength=len(data.labels))

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from trainables.batching import Batch
 from trainables.losses.attention import attention_transfer
 from trainables.losses.contrastive import info_nce, same_label_mask, same_text_mask
-from trainables.losses.distillation import kd
 from trainables.method import Phase, Setting, TeachingMethod
 from trainables.schedules import value
 from trainables.spec.base import Modality
@@ -78,7 +77,7 @@ class CMDMethod(TeachingMethod):
         if is_used(self._spec.kd_weight):
             tau = value(self._spec.temperature, progress)
             teacher = batch.teachers[self.setting.best].logits
-            terms["kd"] = alpha * kd(output.logits, teacher, tau, batch.weights)
+            terms["kd"] = alpha * self.setting.soft(output.logits, teacher, tau, batch.weights)
         return terms
 
     def _representation(self, output: StudentOutput, batch: Batch, progress: float) -> dict[str, Tensor]:

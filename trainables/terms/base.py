@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from trainables.batching import Batch
+from trainables.losses.distillation import kd
+from trainables.losses.multi_label import binary_kd
 from trainables.spec.base import Modality
 from trainables.spec.run import RunSpec
 from trainables.students.base import StudentOutput, Widths
@@ -42,6 +44,11 @@ class Setting:
     def teacher_width(self, name: str) -> int:
         """Of the teacher's pooled vectors."""
         return int(self.data.teachers[name].pooled.shape[1])
+
+    def soft(self, student_logits: Tensor, teacher_logits: Tensor, tau: float, weights: Tensor | None) -> Tensor:
+        """Hinton's distillation of logits [B, C] at temperature `tau`, label by label where there are several."""
+        found = binary_kd if self.data.multi_label else kd
+        return found(student_logits, teacher_logits, tau, weights)
 
 
 class TermLoss(nn.Module):

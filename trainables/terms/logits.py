@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from trainables.batching import Batch
-from trainables.losses.distillation import dist, dkd, kd
+from trainables.losses.distillation import dist, dkd
 from trainables.schedules import value
 from trainables.spec.terms import DIST, DKD, KD
 from trainables.students.base import StudentOutput
@@ -15,11 +15,11 @@ from trainables.terms.base import Setting, TermLoss
 class KDLoss(TermLoss):
     def __init__(self, spec: KD, setting: Setting) -> None:
         super().__init__()
-        self._spec, self._best = spec, setting.best
+        self._spec, self._setting = spec, setting
 
     def forward(self, output: StudentOutput, batch: Batch, progress: float) -> Tensor:
-        tau = value(self._spec.temperature, progress)
-        return kd(output.logits, batch.teachers[self._best].logits, tau, batch.weights)
+        tau, teacher = value(self._spec.temperature, progress), batch.teachers[self._setting.best].logits
+        return self._setting.soft(output.logits, teacher, tau, batch.weights)
 
 
 class DKDLoss(TermLoss):
