@@ -16,17 +16,18 @@ import torch
 from torch import Tensor
 
 from trainables.errors import ArtifactError
+from trainables.spec.base import MODALITIES, Modality
 from trainables.spec.needs import Needs
 from trainables.spec.student import AnyStudent
-from trainables.transfer_set import TransferSet
+from trainables.transfer_set import StreamKind, TransferSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 POOL_BATCHES = 16
 """Batches drawn from one pool, within which samples are sorted by length: random enough, little padding."""
-FRAMES_PER_TOKEN = 4
-"""What a token costs against a frame when both make up an utterance's length (the stem halves frames twice)."""
+FRAMES_PER_STEP: dict[StreamKind, int] = {"log_mel": 1, "tokens": 4, "images": 16, "vectors": 4}
+"""What a step costs against a log-mel frame in an utterance's length (a stem halves log-mel frames twice)."""
 
 
 @dataclass(frozen=True)
@@ -54,25 +55,32 @@ class SegmentBatch:
 
 
 @dataclass(frozen=True)
+class StreamBatch:
+    """One modality of B utterances, padded at the end."""
+
+    values: Tensor
+    """[B, T, mel or D] float32, [B, L] int64 pieces, or [B, T, side, side] uint8 pictures; 0 (or the padding piece)
+    in the padding."""
+    mask: Tensor
+    """[B, T] bool, True where the content is valid; the first step always is."""
+    present: Tensor
+    """[B] bool, whether the modality is there at all; where it is not, the values say nothing."""
+
+
+@dataclass(frozen=True)
 class Batch:
-    """B utterances, padded at the end. A mask is True where the content is valid."""
+    """B utterances."""
 
     index: Tensor
     """[B] int64, rows of the transfer set."""
     labels: Tensor
-    """[B] int64"""
+    """[B] int64, or [B, C] float32 of 0 and 1 where an utterance may have several."""
     text_hash: Tensor
     """[B] int64"""
     weights: Tensor
     """[B] float32, 1 = full weight in the loss."""
-    frames: Tensor | None
-    """[B, T, mel] float32, 0 in the padding."""
-    frame_mask: Tensor | None
-    """[B, T] bool"""
-    tokens: Tensor | None
-    """[B, L] int64"""
-    token_mask: Tensor | None
-    """[B, L] bool"""
+    streams: dict[Modality, StreamBatch]
+    """What the student reads, in the order of MODALITIES."""
     teachers: dict[str, TeacherBatch]
     votes: Tensor | None = None
     """[B, C] float32, the share of the raters; NaN where nobody was asked."""
@@ -87,11 +95,12 @@ class Batch:
             return None if value is None else value.to(device)
 
         def moved(values: dict[str, Any]) -> dict[str, Any]:
-            return {k: move(v) for k, v in values.items() if k not in ("teachers", "segments")}
+            return {k: move(v) for k, v in values.items() if not isinstance(v, dict)}
 
+        streams = {m: StreamBatch(**moved(vars(s))) for m, s in self.streams.items()}
         teachers = {n: TeacherBatch(**moved(vars(t))) for n, t in self.teachers.items()}
         segments = {n: SegmentBatch(**moved(vars(s))) for n, s in self.segments.items()}
-        return replace(self, **moved(vars(self)), teachers=teachers, segments=segments)
+        return replace(self, **moved(vars(self)), streams=streams, teachers=teachers, segments=segments)
 
 
 def as_tensor(array: NDArray[Any], device: str | torch.device = "cpu") -> Tensor:
@@ -138,14 +147,12 @@ class Batcher:
         """`needs`: of the whole run, None for the student alone; ArtifactError where the transfer set lacks any."""
         needs = needs or student.needs
         self._pad_id, self._device = data.pad_id, device
-        self._labels, self._text_hash = as_tensor(data.label, device), as_tensor(data.text_hash, device)
+        self._labels, self._text_hash = as_tensor(data.truth, device), as_tensor(data.text_hash, device)
         self._votes = _votes(data, device) if needs.votes else None
-        self._frames = self._tokens = None
-        modalities = student.modalities if student.reads_features else ()
-        if "audio" in modalities:
-            self._frames = _ragged(data, "frames", data.frames, data.frame_offsets, device)
-        if "text" in modalities:
-            self._tokens = _ragged(data, "tokens", data.tokens, data.token_offsets, device)
+        modalities = tuple(m for m in MODALITIES if m in student.modalities) if student.reads_features else ()
+        self._streams: dict[Modality, Ragged] = {m: _stream(data, m, device) for m in modalities}
+        self._kinds = {m: data.streams[m].kind for m in modalities}
+        self._there = {m: as_tensor(data.present(m), device) for m in modalities}
         self._segments: dict[str, Ragged] = {g: _segments(data, g, device) for g in needs.segments}
         self._sequences: dict[str, Ragged] = {
             m: _sequences(data, m, device) for m in student.modalities if needs.frames
@@ -157,20 +164,25 @@ class Batcher:
     def batch(self, index: NDArray[np.int64], weights: NDArray[np.float32] | None = None) -> Batch:
         """The rows `index`, in that order. `weights` [N] is over the whole transfer set."""
         targets = self.targets(index, weights)
-        found: dict[str, Any] = {}
-        if self._frames is not None:
-            frames, found["frame_mask"] = self._frames.pad(targets.index)
-            found["frames"] = frames.float().mul_(found["frame_mask"][..., None])
-        if self._tokens is not None:
-            tokens, found["token_mask"] = self._tokens.pad(targets.index)
-            found["tokens"] = tokens.long().masked_fill_(~found["token_mask"], self._pad_id)
+        streams = {m: self._padded(m, targets.index) for m in self._streams}
         teachers = dict(targets.teachers)
         for name, sequence in self._sequences.items():
             values, mask = sequence.pad(targets.index)
             read = {"frames": values.float().mul_(mask[..., None]), "frame_mask": mask}
             teachers[name] = replace(teachers.get(name, _NOTHING), **read)
         segments = {g: self._spans(ragged, targets.index) for g, ragged in self._segments.items()}
-        return replace(targets, **found, teachers=teachers, segments=segments)
+        return replace(targets, streams=streams, teachers=teachers, segments=segments)
+
+    def _padded(self, modality: Modality, rows: Tensor) -> StreamBatch:
+        values, mask = self._streams[modality].pad(rows)
+        kind = self._kinds[modality]
+        if kind == "tokens":
+            values = values.long().masked_fill_(~mask, self._pad_id)
+        elif kind == "images":
+            values = values * mask[..., None, None]
+        else:
+            values = values.float().mul_(mask[..., None])
+        return StreamBatch(values, mask, self._there[modality][rows])
 
     def targets(self, index: NDArray[np.int64], weights: NDArray[np.float32] | None = None) -> Batch:
         """The same without what the student reads: enough for a loss."""
@@ -181,10 +193,7 @@ class Batcher:
             labels=self._labels[rows],
             text_hash=self._text_hash[rows],
             weights=torch.from_numpy(chosen).to(self._device),
-            frames=None,
-            frame_mask=None,
-            tokens=None,
-            token_mask=None,
+            streams={},
             teachers=self._pick(rows),
             votes=None if self._votes is None else self._votes[rows],
         )
@@ -205,10 +214,8 @@ class Batcher:
 
     def _lengths(self) -> Tensor:
         total = torch.zeros(len(self._labels), dtype=torch.int64, device=self._labels.device)
-        if self._frames is not None:
-            total = total + self._frames.lengths
-        if self._tokens is not None:
-            total = total + FRAMES_PER_TOKEN * self._tokens.lengths
+        for modality, stream in self._streams.items():
+            total = total + FRAMES_PER_STEP[self._kinds[modality]] * stream.lengths
         for sequence in self._sequences.values():
             total = total + sequence.lengths
         return total
@@ -240,16 +247,14 @@ def _sequences(data: TransferSet, teacher: str, device: str | torch.device) -> R
     return Ragged.of(outputs.frames, outputs.frame_offsets, device)
 
 
-def _ragged(
-    data: TransferSet,
-    name: str,
-    values: NDArray[Any] | None,
-    offsets: NDArray[np.int64] | None,
-    device: str | torch.device,
-) -> Ragged:
-    if values is None or offsets is None:
-        raise ArtifactError(f"transfer set {data.fingerprint}: it has no {name}, and the student reads them")
-    return Ragged.of(values, offsets, device)
+def _stream(data: TransferSet, modality: Modality, device: str | torch.device) -> Ragged:
+    if modality not in data.streams:
+        raise ArtifactError(
+            f"transfer set {data.fingerprint}: it has {', '.join(data.streams) or 'no stream'}, and the student "
+            f"reads {modality}"
+        )
+    found = data.streams[modality]
+    return Ragged.of(found.values, found.offsets, device)
 
 
 def _teacher(data: TransferSet, name: str, attention: bool, device: str | torch.device) -> TeacherBatch:

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
-from scipy.special import softmax
 
 from trainables.batching import Batcher, sorted_batches
 from trainables.determinism import reproducible
 from trainables.encoders import Dropout
 from trainables.errors import ArtifactError
+from trainables.metrics import probabilities_of
 from trainables.spec.run import RunSpec
 from trainables.spec.student import StudentSpec
 from trainables.students import Sizes, Student, make_student
@@ -36,8 +36,8 @@ class Predictions:
 
     index: NDArray[np.int64]
     """[N], rows of the transfer set."""
-    labels: NDArray[np.int64]
-    """[N]"""
+    labels: NDArray[Any]
+    """[N] int64, or [N, C] of 0 and 1 where an utterance may have several."""
     logits: NDArray[np.float32]
     """[N, C]"""
     members: NDArray[np.float32] | None = None
@@ -45,8 +45,8 @@ class Predictions:
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
-        """[N, C], each row summing to 1."""
-        return np.asarray(softmax(self.logits.astype(np.float64), axis=1))
+        """[N, C], each row summing to 1 unless there may be several labels."""
+        return probabilities_of(self.logits, self.labels.ndim == 2)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def predict_rows(
     """The same for rows and a batcher at hand. Leaves the student in evaluation mode."""
     student.eval()
     logits, members = _outputs(student, batcher, rows, batch_size)
-    return Predictions(rows, np.asarray(data.label[rows]), logits, members)
+    return Predictions(rows, np.asarray(data.truth[rows]), logits, members)
 
 
 def mc_predict(
@@ -92,7 +92,7 @@ def mc_predict(
         torch.manual_seed(seed)
         drawn = [_outputs(student, batcher, rows, 64)[0] for _ in range(passes)]
     student.eval()
-    return np.asarray(softmax(np.stack(drawn), axis=2), dtype=np.float32)
+    return probabilities_of(np.stack(drawn), data.multi_label).astype(np.float32)
 
 
 def predict_dev(
@@ -153,6 +153,7 @@ def export(student: Student, run: RunSpec, data: TransferSet, folder: Path) -> N
         "features": run.features.model_dump(mode="json"),
         "sizes": asdict(Sizes.of(data)),
         "labels": list(data.labels),
+        "multi_label": data.multi_label,
         "pad_id": data.pad_id,
         "transfer_set": data.fingerprint,
         "stand_in": data.stand_in,
@@ -168,6 +169,6 @@ def load_exported(folder: Path) -> tuple[Student, dict[str, Any]]:
         raise ArtifactError(f"{folder}: no {_SPEC}, so there is no exported student")
     facts: dict[str, Any] = json.loads((folder / _SPEC).read_text(encoding="utf-8"))
     spec: StudentSpec = TypeAdapter(StudentSpec).validate_python(facts["student"])
-    student = make_student(spec, Sizes(**facts["sizes"]))
+    student = make_student(spec, Sizes.read(facts["sizes"]))
     student.load_state_dict(load_file(str(folder / _WEIGHTS)))
     return student.eval(), facts

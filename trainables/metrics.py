@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit, softmax
 from sklearn.metrics import (
     accuracy_score,
     brier_score_loss,
@@ -43,6 +44,12 @@ def scores(labels: Ints, probabilities: Floats) -> dict[str, float]:
         "ece": ece(labels, exact),
     }
     return {name: float(found[name]) for name in METRICS}
+
+
+def probabilities_of(logits: Floats, multi_label: bool) -> npt.NDArray[np.float64]:
+    """[..., classes]: a softmax over the classes, or a sigmoid of each where there may be several labels."""
+    exact = logits.astype(np.float64)
+    return np.asarray(expit(exact) if multi_label else softmax(exact, axis=-1))
 
 
 def normalised(probabilities: Floats) -> npt.NDArray[np.float64]:

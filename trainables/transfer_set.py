@@ -10,30 +10,43 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from trainables.artifacts import Record, fetch, read_record
 from trainables.errors import ArtifactError, CorpusError
-from trainables.spec.base import Modality
+from trainables.spec.base import MODALITIES, Modality
 from trainables.storage import Storage
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 TOKEN_TABLE = "token_table.safetensors"
 _META = "meta.json"
 _STRINGS = ("uid", "split", "dialogue", "speaker")
-_NUMBERS = (("label", "int64"), ("text_hash", "int64"), ("has_audio", "bool"), ("seconds", "float32"))
+_NUMBERS = (("label", "int64"), ("text_hash", "int64"), ("seconds", "float32"))
+_ABSENT = "has_{}"
+"""The column that says where a modality is there; a modality without it is there in every row."""
+
+StreamKind = Literal["log_mel", "tokens", "images", "vectors"]
+STREAM_TYPES: dict[StreamKind, str] = {
+    "log_mel": "float16",
+    "tokens": "int32",
+    "images": "uint8",
+    "vectors": "float16",
+}
+NORMALISED: tuple[StreamKind, ...] = ("log_mel", "vectors")
+"""What is stored as it is and normalised, when a node decodes it, with the train split's mean and deviation."""
 
 
 def prefix(fingerprint: str) -> str:
@@ -42,6 +55,29 @@ def prefix(fingerprint: str) -> str:
 
 def shard_name(index: int) -> str:
     return f"shard-{index:05d}.parquet"
+
+
+def step_shape(kind: StreamKind, width: int) -> tuple[int, ...]:
+    """Of one step of a stream: a number of a piece, a square picture, or a vector."""
+    return {"tokens": (), "images": (width, width), "log_mel": (width,), "vectors": (width,)}[kind]
+
+
+def stream_column(modality: str) -> str:
+    """Its name in the shards."""
+    return f"{modality}.stream"
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What a student reads of one modality, memory-mapped; row i is `values[offsets[i] : offsets[i + 1]]`."""
+
+    kind: StreamKind
+    width: int
+    """Mel bands; pieces of the vocabulary; side of the pictures; width of the vectors."""
+    values: NDArray[Any]
+    """[sum T, mel] float16 log-mel, [sum L] int32 pieces, [sum T, side, side] uint8 grey, [sum T, D] float16."""
+    offsets: NDArray[np.int64]
+    """[N + 1]; a row has at least one step, whatever of it is there."""
 
 
 @dataclass(frozen=True)
@@ -79,26 +115,22 @@ class TransferSet:
     speaker: NDArray[np.str_]
     dialogue: NDArray[np.str_]
     label: NDArray[np.int64]
-    """[N], index into `labels`."""
+    """[N], index into `labels`; -1 where an utterance may have several."""
     text_hash: NDArray[np.int64]
-    has_audio: NDArray[np.bool_]
-    """False where silence stands in for audio that could not be read."""
     seconds: NDArray[np.float32]
-    frames: NDArray[np.float16] | None
-    """[sum T, mel], log-mel normalised with the mean and deviation of the train split."""
-    frame_offsets: NDArray[np.int64] | None
-    """[N + 1]"""
-    tokens: NDArray[np.int32] | None
-    """[sum L], at least one an utterance."""
-    token_offsets: NDArray[np.int64] | None
+    streams: dict[Modality, Stream]
+    """In the order of MODALITIES."""
     teachers: dict[str, TeacherOutputs]
     token_table: NDArray[np.float32] | None
     """[V, D], the fine-tuned text teacher's own embedding of the student's vocabulary."""
-    vocabulary_size: int
     pad_id: int
-    mel_bands: int
     fingerprint: str
     stand_in: bool
+    there: dict[Modality, NDArray[np.bool_]] = field(default_factory=dict)
+    """[N], False where silence or a black picture stands in for what could not be read; a modality that is not
+    named is there in every row."""
+    targets: NDArray[np.float32] | None = None
+    """[N, C] of 0 and 1, where an utterance may have several labels."""
     votes: NDArray[np.float32] | None = None
     """[N, C], the share of the raters that chose each label; NaN where nobody was asked."""
     segments: dict[str, Segments] = field(default_factory=dict)
@@ -107,17 +139,37 @@ class TransferSet:
     def __len__(self) -> int:
         return len(self.label)
 
+    @property
+    def multi_label(self) -> bool:
+        return self.targets is not None
+
+    @property
+    def truth(self) -> NDArray[Any]:
+        """What is foretold: the label [N], or [N, C] where an utterance may have several."""
+        return self.label if self.targets is None else self.targets
+
+    def present(self, modality: Modality) -> NDArray[np.bool_]:
+        """[N], whether the modality is there."""
+        found = self.there.get(modality)
+        return np.ones(len(self), dtype=bool) if found is None else found
+
     def rows(self, split: str, modalities: Sequence[Modality]) -> NDArray[np.int64]:
         """The row numbers of a split, ascending.
 
-        Train rows without audio are left out where audio is read; dev and test keep every row.
+        Train rows of which no modality that is read is there are left out, and those without audio where audio is
+        read with text alone: silence beside words teaches nothing. Dev and test keep every row.
         """
         chosen = np.asarray(self.split == split)
-        if split == "train" and "audio" in modalities:
-            chosen = chosen & np.asarray(self.has_audio)
+        if split == "train" and modalities:
+            chosen = chosen & self._learnable(modalities)
         if not chosen.any():
             raise CorpusError(f"transfer set {self.fingerprint}: split {split!r} has no usable row")
         return np.flatnonzero(chosen).astype(np.int64)
+
+    def _learnable(self, modalities: Sequence[Modality]) -> NDArray[np.bool_]:
+        if "audio" in modalities and "visual" not in modalities:
+            return self.present("audio")
+        return np.asarray(np.any([self.present(m) for m in modalities], axis=0))
 
     @classmethod
     def open(cls, folder: Path) -> TransferSet:
@@ -131,20 +183,27 @@ class TransferSet:
             return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
 
         columns = {name: load(name) for name in (*_STRINGS, *(n for n, _ in _NUMBERS))}
-        sequences = {n: load(n) for n in ("frames", "frame_offsets", "tokens", "token_offsets", "token_table")}
+        streams: dict[Modality, Stream] = {
+            m: Stream(s["kind"], s["width"], load(stream_column(m)), load(f"{stream_column(m)}_offsets"))
+            for m, s in meta["streams"].items()
+        }
+        there = {m: load(_ABSENT.format(m)) for m in MODALITIES}
         parts = ("logits", "pooled", "attention", "frames", "frame_offsets")
         teachers = {t: TeacherOutputs(**{p: load(f"{t}.{p}") for p in parts}) for t in meta["dims"]}
         segments = {
             g: Segments(load(f"{g}.segments"), load(f"{g}.segment_offsets")) for g in meta.get("segments", ())
         }
-        scalars = {k: meta[k] for k in ("vocabulary_size", "pad_id", "mel_bands", "fingerprint", "stand_in")}
+        scalars = {k: meta[k] for k in ("pad_id", "fingerprint", "stand_in")}
         return cls(
             labels=tuple(meta["labels"]),
             teachers=teachers,
+            streams=streams,
+            there={m: found for m, found in there.items() if found is not None},
+            targets=load("targets"),
             votes=load("votes"),
             segments=segments,
+            token_table=load("token_table"),
             **columns,
-            **sequences,
             **scalars,
         )
 
@@ -213,8 +272,6 @@ class _Writer:
         self._strings: dict[str, list[Any]] = {name: [] for name in _STRINGS}
         self._arrays: dict[str, Any] = {}
         self._offsets: dict[str, list[int]] = {}
-        self._mean = np.asarray(info.get("mel_mean", []), dtype=np.float32)
-        self._std = np.asarray(info.get("mel_std", []), dtype=np.float32)
 
     def add(self, table: pa.Table) -> None:
         for name in _STRINGS:
@@ -223,22 +280,23 @@ class _Writer:
             values = table.column(name).to_numpy(zero_copy_only=False)
             self._array(name, dtype, ())[self._done : self._done + len(table)] = values
         names = set(table.column_names)
-        if "frames" in names:
-            self._sequence(table, "frames", "frame_offsets", "float16", self._info["mel_bands"])
-        if "tokens" in names:
-            self._sequence(table, "tokens", "token_offsets", "int32", 0)
-        if "votes" in names:
-            self._fixed(table, "votes", "float32", (len(self._info["labels"]),))
+        for modality, stream in self._info["streams"].items():
+            self._stream(table, modality, stream)
+        for flag in names & {_ABSENT.format(m) for m in MODALITIES}:
+            values = table.column(flag).to_numpy(zero_copy_only=False)
+            self._array(flag, "bool", ())[self._done : self._done + len(table)] = values
+        for name in names & {"votes", "targets"}:
+            self._fixed(table, name, "float32", (len(self._info["labels"]),))
         for granularity in self._info.get("segments", ()):
             name = f"{granularity}.segments"
-            self._sequence(table, name, f"{granularity}.segment_offsets", "int32", 2)
+            self._sequence(table, name, f"{granularity}.segment_offsets", "int32", (2,))
         for teacher, width in self._info["dims"].items():
             self._fixed(table, f"{teacher}.logits", "float32", (len(self._info["labels"]),))
             self._fixed(table, f"{teacher}.pooled", "float16", (width,))
             if f"{teacher}.attention" in names:
                 self._fixed(table, f"{teacher}.attention", "float16", (self._info["grid"],) * 2)
             if f"{teacher}.frames" in names:
-                self._sequence(table, f"{teacher}.frames", f"{teacher}.frame_offsets", "float16", width)
+                self._sequence(table, f"{teacher}.frames", f"{teacher}.frame_offsets", "float16", (width,))
         self._done += len(table)
 
     def close(self) -> None:
@@ -264,18 +322,33 @@ class _Writer:
         out = self._array(name, dtype, shape)
         out[self._done : self._done + len(table)] = values.reshape(len(table), *shape)
 
-    def _sequence(self, table: pa.Table, name: str, offsets_name: str, dtype: str, width: int) -> None:
-        """Append rows of differing length; `width` 0 means scalars."""
+    def _stream(self, table: pa.Table, modality: str, stream: dict[str, Any]) -> None:
+        name, kind = stream_column(modality), stream["kind"]
+        shape, scale = step_shape(kind, stream["width"]), None
+        if kind in NORMALISED:
+            scale = tuple(np.asarray(stream[key], dtype=np.float32) for key in ("mean", "std"))
+        self._sequence(table, name, f"{name}_offsets", STREAM_TYPES[kind], shape, scale)
+
+    def _sequence(  # noqa: PLR0917
+        self,
+        table: pa.Table,
+        name: str,
+        offsets_name: str,
+        dtype: str,
+        shape: tuple[int, ...],
+        scale: tuple[Any, ...] | None = None,
+    ) -> None:
+        """Append rows of differing length; `shape`: of one step; `scale`: (mean, deviation) to normalise with."""
         values, lengths = flat(table, name)
         ends = self._offsets.setdefault(offsets_name, [0])
         start = ends[-1]
-        for length in lengths // max(width, 1):
+        for length in lengths // math.prod(shape):
             ends.append(ends[-1] + int(length))
-        if width:
-            values = values.reshape(-1, width)
-        if name == "frames":
-            values = (values.astype(np.float32) - self._mean) / self._std
-        out = self._array(name, dtype, (width,) if width else (), self._info["lengths"][name])
+        values = values.reshape(-1, *shape)
+        if scale is not None:
+            mean, std = scale
+            values = (values.astype(np.float32) - mean) / std
+        out = self._array(name, dtype, shape, self._info["lengths"][name])
         out[start : ends[-1]] = values
 
 

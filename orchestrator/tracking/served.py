@@ -1,10 +1,12 @@
 """The confirmed student as MLflow loads it: this file is copied into the model ("models from code"), no pickle.
 
 Input: one row an utterance, of what the student reads, as the transfer set holds it: `frames` (list of T lists of
-mel values, normalised with the train split's mean and deviation) and/or `tokens` (list of ids of the student's own
-vocabulary); of a student that reads its teachers' sequences `audio_frames` and/or `text_frames` (lists of T lists)
-and, by granularity, `phone_segments` and so on (lists of [first frame, frame after the last], possibly empty).
-Output: one column of probabilities a label.
+mel values, normalised with the train split's mean and deviation), `tokens` (list of ids of the student's own
+vocabulary), `images` (list of T square grey pictures of 0 to 255), `<modality>_vectors` (list of T vectors,
+normalised so, too). A column that is not there, or is null in a row, is a modality that is missing. Of a student
+that reads its teachers' sequences `audio_frames` and/or `text_frames` (lists of T lists) and, by granularity,
+`phone_segments` and so on (lists of [first frame, frame after the last], possibly empty).
+Output: one column of probabilities a label, that sum to 1 unless an utterance may have several.
 """
 
 from __future__ import annotations
@@ -33,21 +35,19 @@ class ServedStudent(PythonModel):  # type: ignore[misc]
 
         parts = [self._logits(model_input.iloc[i : i + _ROWS]) for i in range(0, len(model_input), _ROWS)]
         logits = torch.cat(parts) if parts else torch.zeros(0, len(self.facts["labels"]))
-        probabilities = torch.softmax(logits.double(), dim=1).numpy()
+        several = self.facts["multi_label"]
+        probabilities = (logits.double().sigmoid() if several else logits.double().softmax(dim=1)).numpy()
         return pd.DataFrame(probabilities, columns=self.facts["labels"], index=model_input.index)
 
     def _logits(self, rows: pd.DataFrame) -> Any:
         import torch
 
         from trainables.batching import Batch, SegmentBatch, TeacherBatch
+        from trainables.spec.base import MODALITIES
 
         zeros = torch.zeros(len(rows), dtype=torch.int64)
-        frames = frame_mask = tokens = token_mask = None
         spec = self.student.spec
-        if spec.reads_features and "audio" in spec.modalities:
-            frames, frame_mask = _pad(rows["frames"], torch.float32, 0.0)
-        if spec.reads_features and "text" in spec.modalities:
-            tokens, token_mask = _pad(rows["tokens"], torch.int64, self.facts["pad_id"])
+        streams = {m: self._stream(rows, m) for m in MODALITIES if spec.reads_features and m in spec.modalities}
         teachers: dict[str, TeacherBatch] = {}
         for name in spec.modalities if spec.needs.frames else ():
             sequence, valid = _pad(rows[f"{name}_frames"], torch.float32, 0.0)
@@ -61,14 +61,28 @@ class ServedStudent(PythonModel):  # type: ignore[misc]
                 labels=zeros,
                 text_hash=zeros,
                 weights=torch.ones(len(rows)),
-                frames=frames,
-                frame_mask=frame_mask,
-                tokens=tokens,
-                token_mask=token_mask,
+                streams=streams,
                 teachers=teachers,
                 segments=segments,
             )
             return self.student(batch).logits
+
+    def _stream(self, rows: pd.DataFrame, modality: str) -> Any:
+        import torch
+
+        from trainables.batching import StreamBatch
+        from trainables.transfer_set import step_shape
+
+        kind, width = self.facts["sizes"]["streams"][modality]
+        column = {"log_mel": "frames", "tokens": "tokens", "images": "images", "vectors": f"{modality}_vectors"}[
+            kind
+        ]
+        dtype = {"tokens": torch.int64, "images": torch.uint8}.get(kind, torch.float32)
+        padding = self.facts["pad_id"] if kind == "tokens" else 0.0
+        given = list(rows[column]) if column in rows else [None] * len(rows)
+        nothing = torch.full((1, *step_shape(kind, width)), padding, dtype=dtype).numpy()
+        values, mask = _pad([nothing if row is None else row for row in given], dtype, padding)
+        return StreamBatch(values, mask, torch.tensor([row is not None for row in given]))
 
 
 def _pad(column: Any, dtype: Any, padding: float, step: tuple[int, ...] = ()) -> tuple[Any, Any]:

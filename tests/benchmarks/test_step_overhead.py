@@ -24,8 +24,9 @@ from trainables.method import Setting
 from trainables.methods import METHODS
 from trainables.reporter import ListReporter
 from trainables.spec import RunSpec
+from trainables.spec.base import Modality
 from trainables.students import build_student
-from trainables.transfer_set import TransferSet
+from trainables.transfer_set import Stream, TransferSet
 
 TARGET = 1.05
 ROUNDS = 7
@@ -43,7 +44,12 @@ def corpus(utterances: int, modalities: tuple[str, ...], vocabulary: int) -> Tra
         return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
     names = np.arange(n).astype(str)
-    audio = "audio" in modalities
+    streams: dict[Modality, Stream] = {}
+    if "audio" in modalities:
+        heard = rng.normal(size=(int(frames.sum()), 80)).astype(np.float16)
+        streams["audio"] = Stream("log_mel", 80, heard, offsets(frames))
+    read = rng.integers(2, vocabulary, int(pieces.sum())).astype(np.int32)
+    streams["text"] = Stream("tokens", vocabulary, read, offsets(pieces))
     return TransferSet(
         labels=tuple("abcdefg"),
         uid=names,
@@ -52,17 +58,11 @@ def corpus(utterances: int, modalities: tuple[str, ...], vocabulary: int) -> Tra
         dialogue=names,
         label=rng.integers(0, 7, n),
         text_hash=np.arange(n),
-        has_audio=np.ones(n, dtype=bool),
         seconds=np.ones(n, dtype=np.float32),
-        frames=rng.normal(size=(int(frames.sum()), 80)).astype(np.float16) if audio else None,
-        frame_offsets=offsets(frames) if audio else None,
-        tokens=rng.integers(2, vocabulary, int(pieces.sum())).astype(np.int32),
-        token_offsets=offsets(pieces),
+        streams=streams,
         teachers={},
         token_table=None,
-        vocabulary_size=vocabulary,
         pad_id=0,
-        mel_bands=80,
         fingerprint="noise",
         stand_in=True,
     )

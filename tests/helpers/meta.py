@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tests.helpers.batches import with_values
 from trainables.batching import Batch, Batcher, TeacherBatch
 from trainables.method import Setting, Step
 from trainables.methods.meta_knowledge import MetaKnowledgeMethod
@@ -70,4 +71,5 @@ def _cast(batch: Batch, dtype: torch.dtype) -> Batch:
         name: TeacherBatch(**{f.name: cast(getattr(one, f.name)) for f in fields(one)})
         for name, one in batch.teachers.items()
     }
-    return replace(batch, frames=cast(batch.frames), weights=cast(batch.weights), teachers=teachers)
+    whole = with_values(batch, "audio", cast(batch.streams["audio"].values))
+    return replace(whole, weights=cast(batch.weights), teachers=teachers)

@@ -15,6 +15,7 @@ from orchestrator.tracking import MlflowObserver, SweepInfo
 from orchestrator.tracking.artifacts import signature
 from orchestrator.tracking.client import connect
 from orchestrator.tracking.observer import Level
+from tests.helpers.batches import row_of
 from tests.helpers.transfer_sets import synthetic
 from trainables.evaluation import export, predict
 from trainables.spec import RunSpec
@@ -40,12 +41,9 @@ print(json.dumps({
 
 
 def rows(data: TransferSet, index: np.ndarray[Any, Any]) -> dict[str, list[Any]]:
-    assert data.frames is not None and data.frame_offsets is not None
-    assert data.tokens is not None and data.token_offsets is not None
-    frames, tokens = data.frame_offsets, data.token_offsets
     return {
-        "frames": [data.frames[frames[i] : frames[i + 1]].astype(float).tolist() for i in index],
-        "tokens": [data.tokens[tokens[i] : tokens[i + 1]].tolist() for i in index],
+        "frames": [row_of(data, "audio", i).astype(float).tolist() for i in index],
+        "tokens": [row_of(data, "text", i).tolist() for i in index],
     }
 
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from tests.helpers.batches import row_of, with_stream
 from tests.helpers.transfer_sets import synthetic
 from trainables.batching import Batcher, epoch_batches, sorted_batches
 from trainables.errors import ArtifactError
 from trainables.spec.needs import Needs
-from trainables.spec.student import AudioTextTransformer, MultiLevelFusion
+from trainables.spec.student import AudioTextTransformer
 from trainables.transfer_set import TransferSet
 
 
@@ -25,21 +26,18 @@ def test_a_batch_holds_each_row_as_stored_and_zeros_after_it(data: TransferSet) 
     batch = Batcher(
         data, AudioTextTransformer(modalities=("audio", "text")), Needs(logits=True), ("fusion",)
     ).batch(rows)
-    assert data.frames is not None and data.frame_offsets is not None
-    assert data.tokens is not None and data.token_offsets is not None
-    assert batch.frames is not None and batch.frame_mask is not None
-    assert batch.tokens is not None and batch.token_mask is not None
     for i, row in enumerate(rows):
-        frames = data.frames[data.frame_offsets[row] : data.frame_offsets[row + 1]]
-        tokens = data.tokens[data.token_offsets[row] : data.token_offsets[row + 1]]
-        assert batch.frame_mask[i].tolist() == [True] * len(frames) + [False] * (
-            batch.frames.shape[1] - len(frames)
+        frames, tokens = row_of(data, "audio", row), row_of(data, "text", row)
+        assert batch.streams["audio"].mask[i].tolist() == [True] * len(frames) + [False] * (
+            batch.streams["audio"].values.shape[1] - len(frames)
         )
-        np.testing.assert_array_equal(batch.frames[i, : len(frames)].numpy(), frames.astype(np.float32))
-        assert not batch.frames[i, len(frames) :].any()
-        assert batch.tokens[i][batch.token_mask[i]].tolist() == tokens.tolist()
-        assert (batch.tokens[i][~batch.token_mask[i]] == data.pad_id).all()
-    assert int(batch.frame_mask.sum(1).max()) == batch.frames.shape[1]
+        np.testing.assert_array_equal(
+            batch.streams["audio"].values[i, : len(frames)].numpy(), frames.astype(np.float32)
+        )
+        assert not batch.streams["audio"].values[i, len(frames) :].any()
+        assert batch.streams["text"].values[i][batch.streams["text"].mask[i]].tolist() == tokens.tolist()
+        assert (batch.streams["text"].values[i][~batch.streams["text"].mask[i]] == data.pad_id).all()
+    assert int(batch.streams["audio"].mask.sum(1).max()) == batch.streams["audio"].values.shape[1]
     np.testing.assert_array_equal(batch.labels.numpy(), data.label[rows])
     np.testing.assert_array_equal(batch.text_hash.numpy(), data.text_hash[rows])
     np.testing.assert_array_equal(
@@ -50,7 +48,7 @@ def test_a_batch_holds_each_row_as_stored_and_zeros_after_it(data: TransferSet) 
 
 def test_one_modality_reads_only_that(data: TransferSet) -> None:
     batch = Batcher(data, AudioTextTransformer(modalities=("text",))).batch(np.arange(3))
-    assert batch.frames is None and batch.frame_mask is None and not batch.teachers
+    assert batch.streams["audio"].values is None and batch.streams["audio"].mask is None and not batch.teachers
 
 
 def test_weights_are_picked_by_row(data: TransferSet) -> None:
@@ -66,7 +64,9 @@ def test_a_batch_moves_whole(data: TransferSet) -> None:
         .batch(np.arange(2))
         .to("meta")
     )
-    assert batch.labels.is_meta and batch.frames is not None and batch.frames.is_meta
+    assert (
+        batch.labels.is_meta and batch.streams["audio"].values is not None and batch.streams["audio"].values.is_meta
+    )
     assert batch.teachers["text"].logits.is_meta and batch.teachers["text"].attention is None
 
 
@@ -85,8 +85,9 @@ def test_what_the_transfer_set_lacks_is_named(
 
 
 def test_missing_features_are_named(data: TransferSet) -> None:
-    with pytest.raises(ArtifactError, match="it has no frames"):
-        Batcher(replace(data, frames=None), AudioTextTransformer(modalities=("audio",)))
+    silent = replace(data, streams={"text": data.streams["text"]})
+    with pytest.raises(ArtifactError, match="it has text, and the student reads audio"):
+        Batcher(silent, AudioTextTransformer(modalities=("audio",)))
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 8), (9, 8), (84, 16), (1000, 32)])
@@ -132,33 +133,8 @@ def test_sorted_batches_are_whole_and_ascending() -> None:
 
 def test_an_empty_sequence_has_an_empty_mask_and_zeros(tmp_path: Path) -> None:
     data = synthetic(tmp_path)
-    assert data.frame_offsets is not None
-    offsets = np.array(data.frame_offsets)
+    offsets = np.array(data.streams["audio"].offsets)
     offsets[1] = 0
-    batch = Batcher(replace(data, frame_offsets=offsets), AudioTextTransformer(modalities=("audio",))).batch(
-        np.array([0])
-    )
-    assert batch.frames is not None and batch.frame_mask is not None
-    assert batch.frames.shape[1] == 1 and not batch.frames.any() and not batch.frame_mask.any()
-
-
-def test_segments_and_sequences_are_padded_and_votes_picked(tmp_path: Path) -> None:
-    data = synthetic(tmp_path, frames=True, segments=True, votes=True)
-    rows = data.rows("dev", ())[:3]
-    student = MultiLevelFusion(levels=("frame", "word"))
-    batch = Batcher(data, student, student.needs | Needs(votes=True)).batch(rows)
-    assert batch.frames is None and batch.tokens is None and set(batch.segments) == {"word"}
-    words, audio = batch.segments["word"], batch.teachers["audio"]
-    assert audio.frames is not None and audio.frame_mask is not None
-    assert words.mask.sum(1).tolist()[0] == 0
-    lengths = audio.frame_mask.sum(1)
-    assert words.mask.sum(1).tolist()[1:] == [-(-int(n) // 3) for n in lengths[1:]]
-    assert words.spans[1:, :, 1].amax(1).tolist() == lengths[1:].tolist()
-    assert (words.spans[~words.mask] == 0).all() and (audio.frames[~audio.frame_mask] == 0).all()
-    assert batch.votes is not None and batch.votes[0].isnan().all()
-    assert torch.allclose(batch.votes[1:].sum(1), torch.ones(2))
-
-
-def test_a_transfer_set_without_segments_is_refused(data: TransferSet) -> None:
-    with pytest.raises(ArtifactError, match="no word segments"):
-        Batcher(data, MultiLevelFusion(levels=("word",)))
+    empty = with_stream(data, "audio", offsets=offsets)
+    heard = Batcher(empty, AudioTextTransformer(modalities=("audio",))).batch(np.array([0])).streams["audio"]
+    assert heard.values.shape[1] == 1 and not heard.values.any() and not heard.mask.any()

@@ -52,7 +52,7 @@ def everything(output: StudentOutput) -> list[Tensor]:
 def test_the_authors_sizes_without_their_word_vectors() -> None:
     """128 bands and 128 frames: 8 x 8 x 8 = 512; text 200; 712 together (methods reference, section 5)."""
     spec = CnnLstm(token_width=300)
-    student = make_student(spec, Sizes(classes=4, vocabulary=100, mel_bands=128))
+    student = make_student(spec, Sizes(classes=4, streams={"audio": ("log_mel", 128), "text": ("tokens", 100)}))
     assert student.widths.pooled == {"audio": 512, "text": 200}
     assert student.widths.embedding == 712 and student.widths.crossed == {}
     convolutions = (9 * 1 + 1) * 8 + 3 * (9 * 8 + 1) * 8
@@ -92,13 +92,16 @@ def test_what_the_padding_holds_never_shows(data: TransferSet, spec: dict[str, A
 def _longer(batch: Batch) -> Batch:
     """Nine more steps of padding, and in all the padding noise and words."""
     changes: dict[str, Tensor] = {}
-    if batch.frames is not None and batch.frame_mask is not None:
-        mask = F.pad(batch.frame_mask, (0, 9))
-        frames = F.pad(batch.frames, (0, 0, 0, 9))
+    if batch.streams["audio"].values is not None and batch.streams["audio"].mask is not None:
+        mask = F.pad(batch.streams["audio"].mask, (0, 9))
+        frames = F.pad(batch.streams["audio"].values, (0, 0, 0, 9))
         changes |= {"frame_mask": mask, "frames": torch.where(mask[..., None], frames, torch.randn_like(frames))}
-    if batch.tokens is not None and batch.token_mask is not None:
-        mask = F.pad(batch.token_mask, (0, 9))
-        changes |= {"token_mask": mask, "tokens": torch.where(mask, F.pad(batch.tokens, (0, 9)), 11)}
+    if batch.streams["text"].values is not None and batch.streams["text"].mask is not None:
+        mask = F.pad(batch.streams["text"].mask, (0, 9))
+        changes |= {
+            "token_mask": mask,
+            "tokens": torch.where(mask, F.pad(batch.streams["text"].values, (0, 9)), 11),
+        }
     return replace(batch, **changes)  # type: ignore[arg-type]
 
 
@@ -113,18 +116,18 @@ def test_resampling_is_torchs_adaptive_pooling(frames: int, steps: int) -> None:
 def test_the_words_are_attended_to_from_the_last_state(data: TransferSet) -> None:
     student = student_of(data, modalities=["text"])
     batch = Batcher(data, student.spec).batch(np.array([3]))
-    assert batch.tokens is not None and batch.token_mask is not None
-    states, (last, _) = student.text.lstm(student.text.table(batch.tokens))
+    assert batch.streams["text"].values is not None and batch.streams["text"].mask is not None
+    states, (last, _) = student.text.lstm(student.text.table(batch.streams["text"].values))
     weights = (states[0] @ last[0, 0]).softmax(dim=0)
     expected = (weights[:, None] * states[0]).sum(dim=0)
-    torch.testing.assert_close(student.text(batch.tokens, batch.token_mask)[0], expected)
+    torch.testing.assert_close(student.text(batch.streams["text"].values, batch.streams["text"].mask)[0], expected)
 
 
 def test_a_row_without_any_valid_step_stays_finite(data: TransferSet) -> None:
     student = student_of(data).train()
     batch = Batcher(data, student.spec).batch(np.arange(3))
-    assert batch.frame_mask is not None and batch.token_mask is not None
-    masks = {"frame_mask": batch.frame_mask.clone(), "token_mask": batch.token_mask.clone()}
+    assert batch.streams["audio"].mask is not None and batch.streams["text"].mask is not None
+    masks = {"frame_mask": batch.streams["audio"].mask.clone(), "token_mask": batch.streams["text"].mask.clone()}
     for mask in masks.values():
         mask[1] = False
     output = student(replace(batch, **masks))  # type: ignore[arg-type]
@@ -144,10 +147,10 @@ def test_dropout_is_the_modalitys_own_where_there_is_one(
 def test_blanked_words_change_training_alone(data: TransferSet) -> None:
     student = student_of(data, modalities=["text"], word_dropout=0.9)
     batch = Batcher(data, student.spec).batch(np.arange(8))
-    assert batch.tokens is not None and batch.token_mask is not None
-    plain = student.text(batch.tokens, batch.token_mask)
-    torch.testing.assert_close(student.text(batch.tokens, batch.token_mask), plain)
-    assert not torch.allclose(student.train().text(batch.tokens, batch.token_mask), plain)
+    assert batch.streams["text"].values is not None and batch.streams["text"].mask is not None
+    plain = student.text(batch.streams["text"].values, batch.streams["text"].mask)
+    torch.testing.assert_close(student.text(batch.streams["text"].values, batch.streams["text"].mask), plain)
+    assert not torch.allclose(student.train().text(batch.streams["text"].values, batch.streams["text"].mask), plain)
 
 
 @pytest.mark.parametrize("training", ["trained", "frozen"])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import ValidationError
 from torch import Tensor
 
+from tests.helpers.batches import with_values
 from tests.helpers.transfer_sets import synthetic
 from trainables.batching import Batch, Batcher
 from trainables.evaluation import count_parameters
@@ -41,8 +41,8 @@ def student_of(data: TransferSet, **spec: Any) -> InvertedStudent:
 
 
 def frames_of(batch: Batch) -> tuple[Tensor, Tensor]:
-    assert batch.frames is not None and batch.frame_mask is not None
-    return batch.frames, batch.frame_mask
+    assert batch.streams["audio"].values is not None and batch.streams["audio"].mask is not None
+    return batch.streams["audio"].values, batch.streams["audio"].mask
 
 
 def everything(output: StudentOutput) -> list[Tensor]:
@@ -80,7 +80,7 @@ def test_what_the_padding_holds_never_shows(data: TransferSet, spec: dict[str, A
     longer, valid = F.pad(frames, (0, 0, 0, 9)), F.pad(mask, (0, 9))
     noisy = torch.where(valid[..., None], longer, torch.full_like(longer, 50.0))
     before = everything(student(batch, attention=4))
-    after = everything(student(replace(batch, frames=noisy, frame_mask=valid), attention=4))
+    after = everything(student(with_values(batch, "audio", noisy, valid), attention=4))
     for a, b in zip(before, after, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
@@ -112,7 +112,7 @@ def test_loudness_is_forgotten_where_each_utterance_is_normalised(
     student = student_of(data, normalisation=normalisation)
     batch = Batcher(data, student.spec).batch(np.arange(3))
     frames, _ = frames_of(batch)
-    louder = student(replace(batch, frames=2 * frames + 1)).logits
+    louder = student(with_values(batch, "audio", 2 * frames + 1)).logits
     assert ((louder - student(batch).logits).abs().max() > 1e-3) == differs
 
 
@@ -121,7 +121,7 @@ def test_bands_are_told_apart(data: TransferSet) -> None:
     student = student_of(data)
     batch = Batcher(data, student.spec).batch(np.arange(3))
     frames, _ = frames_of(batch)
-    swapped = replace(batch, frames=frames.flip(2))
+    swapped = with_values(batch, "audio", frames.flip(2))
     assert (student(swapped).logits - student(batch).logits).abs().max() > 1e-3
     torch.nn.init.zeros_(student.tokens.bands)  # type: ignore[arg-type]
     torch.testing.assert_close(student(swapped).logits, student(batch).logits, rtol=1e-4, atol=1e-5)
@@ -131,7 +131,7 @@ def test_queries_know_the_order_of_time(data: TransferSet) -> None:
     student = student_of(data, tokens="query", queries=5)
     batch = Batcher(data, student.spec).batch(np.array([0]))
     frames, _ = frames_of(batch)
-    assert (student(replace(batch, frames=frames.flip(1))).logits - student(batch).logits).abs().max() > 1e-3
+    assert (student(with_values(batch, "audio", frames.flip(1))).logits - student(batch).logits).abs().max() > 1e-3
 
 
 def test_a_block_ends_normalised() -> None:
@@ -148,7 +148,7 @@ def test_a_row_without_any_valid_frame_stays_finite(data: TransferSet) -> None:
     _, mask = frames_of(batch)
     mask = mask.clone()
     mask[1] = False
-    output = student(replace(batch, frame_mask=mask), attention=4)
+    output = student(with_values(batch, "audio", mask=mask), attention=4)
     output.logits.sum().backward()
     assert all(torch.isfinite(x).all() for x in everything(output))
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in student.parameters())
@@ -164,12 +164,12 @@ def test_what_leaves_it_is_float32_at_least(
     batch = Batcher(data, student.spec).batch(np.arange(3))
     frames, _ = frames_of(batch)
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        output = student(replace(batch, frames=frames.to(dtype)), attention=4)
+        output = student(with_values(batch, "audio", frames.to(dtype)), attention=4)
     assert {x.dtype for x in everything(output)} == {expected}
 
 
 def test_the_default_has_two_and_a_half_million_parameters() -> None:
-    student = make_student(InvertedTransformer(), Sizes(classes=4, vocabulary=0, mel_bands=80))
+    student = make_student(InvertedTransformer(), Sizes(classes=4, streams={"audio": ("log_mel", 80)}))
     d, bands, length, classes = 256, 80, 300, 4
     tokens = length * d + d + bands * d
     attention, feedforward, norms = 4 * (d * d + d), 2 * 4 * d * d + 4 * d + d, 2 * 2 * d

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.helpers.batches import with_stream
 from tests.helpers.runs import KeepingReporter, small_run, without_seconds
 from tests.helpers.transfer_sets import synthetic
 from trainables import checkpoint
@@ -83,12 +84,11 @@ def test_a_loss_that_is_not_finite_names_epoch_and_term(data: TransferSet) -> No
 
 
 def test_a_score_that_is_not_finite_names_epoch_and_metric(data: TransferSet) -> None:
-    frames = np.array(data.frames)
-    assert data.frame_offsets is not None
-    frames[data.frame_offsets[data.rows("dev", ("audio",))[0]]] = np.nan
+    frames = np.array(data.streams["audio"].values)
+    frames[data.streams["audio"].offsets[data.rows("dev", ("audio",))[0]]] = np.nan
     run = small_run(student={"modalities": ["audio"]}, method={"type": "supervised"})
     with pytest.raises(DivergedError, match=r"epoch 1: dev/weighted_f1 is nan"):
-        train(run, replace(data, frames=frames), ListReporter(), threads=1)
+        train(run, with_stream(data, "audio", values=frames), ListReporter(), threads=1)
 
 
 @pytest.mark.parametrize("option", [{"class_weights": "inverse"}, {"label_smoothing": 0.3}, {"weight_decay": 9.0}])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.helpers.batches import with_values
 from tests.helpers.runs import small_run
 from tests.helpers.transfer_sets import synthetic
 from trainables.batching import Batch, Batcher
@@ -89,12 +90,12 @@ def test_what_the_padding_holds_never_shows(data: TransferSet, spec: dict[str, A
 def _longer(batch: Batch) -> Batch:
     """The same utterances with nine more steps of padding; tokens there are words."""
     changes: dict[str, Tensor] = {}
-    if batch.frames is not None and batch.frame_mask is not None:
-        changes["frames"] = nn.functional.pad(batch.frames, (0, 0, 0, 9))
-        changes["frame_mask"] = nn.functional.pad(batch.frame_mask, (0, 9))
-    if batch.tokens is not None and batch.token_mask is not None:
-        tokens = nn.functional.pad(batch.tokens, (0, 9))
-        changes["token_mask"] = nn.functional.pad(batch.token_mask, (0, 9))
+    if batch.streams["audio"].values is not None and batch.streams["audio"].mask is not None:
+        changes["frames"] = nn.functional.pad(batch.streams["audio"].values, (0, 0, 0, 9))
+        changes["frame_mask"] = nn.functional.pad(batch.streams["audio"].mask, (0, 9))
+    if batch.streams["text"].values is not None and batch.streams["text"].mask is not None:
+        tokens = nn.functional.pad(batch.streams["text"].values, (0, 9))
+        changes["token_mask"] = nn.functional.pad(batch.streams["text"].mask, (0, 9))
         changes["tokens"] = torch.where(changes["token_mask"], tokens, 11)
     return replace(batch, **changes)  # type: ignore[arg-type]
 
@@ -103,11 +104,11 @@ def test_later_words_reach_earlier_ones(data: TransferSet) -> None:
     """No causal mask: with the first token pooled alone, the last one still matters."""
     student = student_of(data, modalities=["text"])
     batch = Batcher(data, AudioTextTransformer(modalities=("text",))).batch(np.array([3]))
-    assert batch.tokens is not None and batch.token_mask is not None
-    x = student.text(batch.tokens)
-    changed = batch.tokens.clone()
+    assert batch.streams["text"].values is not None and batch.streams["text"].mask is not None
+    x = student.text(batch.streams["text"].values)
+    changed = batch.streams["text"].values.clone()
     changed[0, -1] = (changed[0, -1] + 1) % 30
-    keys = key_mask(batch.token_mask)
+    keys = key_mask(batch.streams["text"].mask)
     first = student.within["text"](x, keys)[0][0, 0]
     second = student.within["text"](student.text(changed), keys)[0][0, 0]
     assert (first - second).abs().max() > 1e-4
@@ -117,11 +118,10 @@ def test_later_words_reach_earlier_ones(data: TransferSet) -> None:
 def test_each_stream_hears_the_other(data: TransferSet, modality: str) -> None:
     student = student_of(data)
     batch = Batcher(data, AudioTextTransformer(modalities=("audio", "text"))).batch(np.arange(2))
-    assert batch.frames is not None and batch.tokens is not None
     if modality == "audio":
-        other = replace(batch, tokens=(batch.tokens + 1) % 30)
+        other = with_values(batch, "text", (batch.streams["text"].values + 1) % 30)
     else:
-        other = replace(batch, frames=-batch.frames)
+        other = with_values(batch, "audio", -batch.streams["audio"].values)
     difference = student(batch).crossed[modality] - student(other).crossed[modality]
     assert difference.abs().max() > 1e-4
 
@@ -129,8 +129,8 @@ def test_each_stream_hears_the_other(data: TransferSet, modality: str) -> None:
 def test_a_row_without_any_valid_step_stays_finite(data: TransferSet) -> None:
     student = student_of(data, pooling="attention").train()
     batch = Batcher(data, AudioTextTransformer(modalities=("audio", "text"))).batch(np.arange(3))
-    assert batch.frame_mask is not None and batch.token_mask is not None
-    masks = {"frame_mask": batch.frame_mask.clone(), "token_mask": batch.token_mask.clone()}
+    assert batch.streams["audio"].mask is not None and batch.streams["text"].mask is not None
+    masks = {"frame_mask": batch.streams["audio"].mask.clone(), "token_mask": batch.streams["text"].mask.clone()}
     for mask in masks.values():
         mask[1] = False
     output = student(replace(batch, **masks), attention=4)  # type: ignore[arg-type]

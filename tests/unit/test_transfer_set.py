@@ -16,10 +16,9 @@ from trainables.transfer_set import TransferSet, materialise, prefix, shard_name
 def test_every_column_has_its_shape(tmp_path: Path) -> None:
     data = synthetic(tmp_path, n=50, attention=True, frames=True)
     assert len(data) == 50
-    assert data.frames is not None and data.frame_offsets is not None
-    assert data.frames.dtype == np.float16 and len(data.frames) == data.frame_offsets[-1]
-    assert data.tokens is not None and data.token_offsets is not None
-    assert len(data.token_offsets) == 51 and len(data.tokens) == data.token_offsets[-1]
+    kinds = {m: (s.kind, s.width, s.values.dtype) for m, s in data.streams.items()}
+    assert kinds == {"audio": ("log_mel", 8, np.float16), "text": ("tokens", 30, np.int32)}
+    assert all(len(s.offsets) == 51 and len(s.values) == s.offsets[-1] for s in data.streams.values())
     assert data.teachers["audio"].logits.shape == (50, 7)
     assert data.teachers["fusion"].pooled.shape == (50, 24)
     attention = data.teachers["text"].attention
@@ -31,7 +30,9 @@ def test_every_column_has_its_shape(tmp_path: Path) -> None:
 
 def test_columns_are_memory_mapped(tmp_path: Path) -> None:
     data = synthetic(tmp_path, n=50)
-    assert isinstance(data.frames, np.memmap) and isinstance(data.teachers["text"].logits, np.memmap)
+    assert isinstance(data.streams["audio"].values, np.memmap) and isinstance(
+        data.teachers["text"].logits, np.memmap
+    )
 
 
 def test_train_leaves_out_rows_without_audio_and_test_does_not(tmp_path: Path) -> None:
@@ -41,9 +42,32 @@ def test_train_leaves_out_rows_without_audio_and_test_does_not(tmp_path: Path) -
     assert len(data.rows("test", ("audio", "text"))) == 10
 
 
+def test_train_keeps_rows_with_any_modality_beside_pictures(tmp_path: Path) -> None:
+    data = synthetic(tmp_path, n=50, missing=3, modalities=("audio", "text", "visual"))
+    assert not data.present("audio")[27:30].any() and not data.present("visual")[:3].any()
+    assert data.present("text").all()
+    assert len(data.rows("train", ("visual",))) == 27
+    assert len(data.rows("train", ("audio", "visual"))) == 30
+    assert len(data.rows("test", ("visual",))) == 10
+
+
+def test_pictures_vectors_and_several_labels(tmp_path: Path) -> None:
+    data = synthetic(tmp_path, n=50, modalities=("audio", "visual"), several=True)
+    pictures = data.streams["visual"]
+    assert (pictures.kind, pictures.values.dtype, pictures.values.shape[1:]) == ("images", np.uint8, (16, 16))
+    assert data.multi_label and data.targets is not None and data.truth is data.targets
+    assert data.targets.shape == (50, 7) and (data.targets.sum(axis=1) == 2).any() and (data.label == -1).all()
+
+
+def test_a_corpus_of_vectors_has_no_teacher(tmp_path: Path) -> None:
+    data = synthetic(tmp_path, n=50, modalities=("audio", "text", "visual"), vectors=True)
+    assert [s.kind for s in data.streams.values()] == ["vectors"] * 3 and not data.teachers
+    assert not data.multi_label and data.truth is data.label
+
+
 def test_one_modality_leaves_the_other_absent(tmp_path: Path) -> None:
     data = synthetic(tmp_path, n=50, modalities=("text",))
-    assert data.frames is None and data.frame_offsets is None
+    assert list(data.streams) == ["text"]
     assert list(data.teachers) == ["text"] and data.teachers["text"].attention is None
 
 

@@ -70,9 +70,9 @@ class AudioTextStudent(Student):
         streams: dict[Modality, Tensor] = {}
         masks: dict[Modality, Tensor] = {}
         if "audio" in self.modalities:
-            assert batch.frames is not None and batch.frame_mask is not None
-            streams["audio"], masks["audio"] = self.audio(batch.frames, batch.frame_mask)
+            heard = batch.streams["audio"]
+            streams["audio"], masks["audio"] = self.audio(heard.values, heard.mask)
         if "text" in self.modalities:
-            assert batch.tokens is not None and batch.token_mask is not None
-            streams["text"], masks["text"] = self.text(batch.tokens), batch.token_mask
+            read = batch.streams["text"]
+            streams["text"], masks["text"] = self.text(read.values), read.mask
         return streams, masks

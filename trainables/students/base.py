@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from trainables.encoders import Dropout
 from trainables.errors import ArtifactError
 from trainables.spec.base import MODALITIES, Modality
 from trainables.spec.student import AnyStudent
-from trainables.transfer_set import TransferSet
+from trainables.transfer_set import StreamKind, TransferSet
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class StudentOutput:
     """[B, G, G] of each stream's last self-attention, averaged over heads; only where asked for."""
     members: Tensor | None = None
     """[B, M, C] logits of the classifiers that a late fusion joins."""
+    views: dict[str, StudentOutput] = field(default_factory=dict)
+    """Of the further views of the batch that the method asked for, by their names."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +42,30 @@ class Sizes:
     """What a student must know of its data to be built."""
 
     classes: int
-    vocabulary: int
-    mel_bands: int
+    streams: dict[Modality, tuple[StreamKind, int]] = field(default_factory=dict)
+    """Kind and width of each, as `trainables.transfer_set.Stream` has them."""
     teachers: dict[str, int] = field(default_factory=dict)
     """Width of each teacher's vectors, by its name."""
 
     @classmethod
     def of(cls, data: TransferSet) -> Sizes:
         widths = {name: int(outputs.pooled.shape[1]) for name, outputs in sorted(data.teachers.items())}
-        return cls(len(data.labels), data.vocabulary_size, data.mel_bands, widths)
+        streams = {m: (stream.kind, stream.width) for m, stream in data.streams.items()}
+        return cls(len(data.labels), streams, widths)
+
+    @classmethod
+    def read(cls, facts: dict[str, Any]) -> Sizes:
+        """From JSON, as `dataclasses.asdict` gives it."""
+        streams = {m: (kind, width) for m, (kind, width) in facts["streams"].items()}
+        return cls(facts["classes"], streams, facts["teachers"])
+
+    @property
+    def mel_bands(self) -> int:
+        return self.streams["audio"][1]
+
+    @property
+    def vocabulary(self) -> int:
+        return self.streams["text"][1]
 
 
 @dataclass(frozen=True)

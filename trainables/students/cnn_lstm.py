@@ -93,11 +93,11 @@ class CnnLstmStudent(Student):
         """It has no self-attention, and so no map of it."""
         pooled: dict[Modality, Tensor] = {}
         if "audio" in self.modalities:
-            assert batch.frames is not None and batch.frame_mask is not None
-            pooled["audio"] = self.audio(batch.frames, batch.frame_mask).float()
+            heard = batch.streams["audio"]
+            pooled["audio"] = self.audio(heard.values, heard.mask).float()
         if "text" in self.modalities:
-            assert batch.tokens is not None and batch.token_mask is not None
-            pooled["text"] = self.text(batch.tokens, batch.token_mask).float()
+            read = batch.streams["text"]
+            pooled["text"] = self.text(read.values, read.mask).float()
         embedding = torch.cat(list(pooled.values()), dim=1)
         return StudentOutput(self.classifier(self.dropout(embedding)).float(), embedding, pooled)
 

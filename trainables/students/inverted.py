@@ -126,8 +126,7 @@ class InvertedStudent(Student):
     @torch.no_grad()
     def _steps(self, batch: Batch) -> Tensor:
         """[B, length, bands]; nothing here is learned, and half precision is too coarse for running sums."""
-        assert batch.frames is not None and batch.frame_mask is not None
-        frames, mask = batch.frames, batch.frame_mask
+        frames, mask = batch.streams["audio"].values, batch.streams["audio"].mask
         with torch.autocast(frames.device.type, enabled=False):
             if self.spec.normalisation == "instance":
                 frames = instance_norm(frames, mask)

@@ -15,12 +15,13 @@ from torch import Tensor
 from trainables.artifacts import Record, publish, read_record
 from trainables.errors import ArtifactError
 from trainables.features import Vocabulary
+from trainables.spec.base import MODALITIES
 from trainables.teachers.harvest import SUMS, vocabulary_of
 from trainables.teachers.identity import prefix
 from trainables.teachers.plan import HarvestPlan
 from trainables.teachers.store import fetch_teacher
 from trainables.teachers.utterances import corpus_record
-from trainables.transfer_set import SCHEMA_VERSION, TOKEN_TABLE, shard_name
+from trainables.transfer_set import NORMALISED, SCHEMA_VERSION, TOKEN_TABLE, shard_name
 
 
 def finish(plan: HarvestPlan, seconds: float = 0.0) -> Record:
@@ -82,15 +83,12 @@ def _info(plan: HarvestPlan, vocabulary: Vocabulary | None) -> tuple[dict[str, A
         for name, length in sums[-1]["lengths"].items():
             lengths[name] = lengths.get(name, 0) + length
     corpus = corpus_record(plan.storage, plan.corpus)
-    mean, std = _normalisation([s for s in sums if "mel_sum" in s])
     info = {
         "labels": corpus.info["labels"],
-        "vocabulary_size": len(vocabulary) if vocabulary else 0,
+        "multi_label": corpus.info["multi_label"],
+        "streams": _streams(plan, vocabulary, corpus.info["widths"], sums),
         "pad_id": vocabulary.pad_id if vocabulary else 0,
         "unk_id": vocabulary.unk_id if vocabulary else 0,
-        "mel_bands": plan.run.features.mel_bands,
-        "mel_mean": mean,
-        "mel_std": std,
         "dims": _widths(plan),
         "grid": plan.run.features.attention_grid,
         "counts": counts,
@@ -102,13 +100,36 @@ def _info(plan: HarvestPlan, vocabulary: Vocabulary | None) -> tuple[dict[str, A
     return info, counts
 
 
-def _normalisation(sums: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each band over the train frames; empty without audio."""
-    if not sums:
-        return [], []
-    total = sum(s["mel_frames"] for s in sums)
-    mean = np.sum([s["mel_sum"] for s in sums], axis=0) / total
-    square = np.sum([s["mel_square"] for s in sums], axis=0) / total
+def _streams(
+    plan: HarvestPlan, vocabulary: Vocabulary | None, widths: dict[str, int], sums: list[dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Kind and width of each stream, and what `log_mel` and `vectors` are normalised with."""
+    corpus, features = plan.run.corpus, plan.run.features
+    found: dict[str, dict[str, Any]] = {}
+    for modality in (m for m in MODALITIES if m in corpus.modalities):
+        if corpus.vectors:
+            found[modality] = {"kind": "vectors", "width": widths[modality]}
+        elif modality == "audio":
+            found[modality] = {"kind": "log_mel", "width": features.mel_bands}
+        elif modality == "visual":
+            found[modality] = {"kind": "images", "width": features.image_size}
+        elif vocabulary is not None:
+            found[modality] = {"kind": "tokens", "width": len(vocabulary)}
+    for name, stream in found.items():
+        if stream["kind"] in NORMALISED:
+            mean, std = _normalisation([s["moments"][name] for s in sums], stream["width"])
+            stream |= {"mean": mean, "std": std}
+    return found
+
+
+def _normalisation(moments: list[dict[str, Any]], width: int) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each of `width` columns over the train steps; 0 and 1 where there are none."""
+    known = [m for m in moments if m]
+    if not known:
+        return [0.0] * width, [1.0] * width
+    total = sum(m["count"] for m in known)
+    mean = np.sum([m["sum"] for m in known], axis=0) / total
+    square = np.sum([m["square"] for m in known], axis=0) / total
     return mean.tolist(), np.sqrt(np.maximum(square - mean**2, 1e-6)).tolist()
 
 

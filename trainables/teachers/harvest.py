@@ -1,14 +1,15 @@
 """Running the fine-tuned teachers once over the corpus, shard by shard, into the transfer set.
 
 Nothing is fitted here on dev or test: the vocabulary and the normalisation of the frames come from train.
-Frames are stored as they are; each shard's file carries its sums over train rows, from which `finish` works out
-the mean and deviation, so that no pass over the data is needed for them.
+Frames and vectors are stored as they are; each shard's file carries its sums over train rows, from which `finish`
+works out the mean and deviation, so that no pass over the data is needed for them.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from trainables.corpus import read_table, with_fold
 from trainables.features import Vocabulary, build_vocabulary, log_mel, pieces_of
 from trainables.losses.attention import resize_map
+from trainables.spec.base import MODALITIES, Modality
 from trainables.teachers.data import FeatureSource, Source, decode
 from trainables.teachers.frozen import frame_seconds, frozen_source, spans_of
 from trainables.teachers.plan import HarvestPlan
@@ -26,7 +28,14 @@ from trainables.teachers.running import run
 from trainables.teachers.store import FineTuned, fetch_teacher
 from trainables.teachers.task import source_of
 from trainables.teachers.utterances import corpus_record, label_numbers
-from trainables.transfer_set import list_column, shard_name
+from trainables.transfer_set import (
+    NORMALISED,
+    STREAM_TYPES,
+    StreamKind,
+    list_column,
+    shard_name,
+    stream_column,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,7 +50,9 @@ class Harvester:
 
     def __init__(self, plan: HarvestPlan, device: str | torch.device = "cpu") -> None:
         self.plan, self.device = plan, device
-        self.labels = tuple(corpus_record(plan.storage, plan.corpus).info["labels"])
+        corpus = corpus_record(plan.storage, plan.corpus)
+        self.labels, self.multi_label = tuple(corpus.info["labels"]), bool(corpus.info["multi_label"])
+        self.widths: dict[str, int] = corpus.info["widths"]
         with tempfile.TemporaryDirectory(prefix="orch-teachers-") as folder:
             self.teachers = {
                 name: fetch_teacher(
@@ -69,31 +80,55 @@ class Harvester:
         import pyarrow as pa
 
         columns: dict[str, Any] = {name: table[name] for name in _PLAIN}
-        columns["label"] = pa.array(label_numbers(table["label"].to_pylist(), self.labels))
-        heard = table["audio"].is_valid().to_numpy(zero_copy_only=False)
-        columns["has_audio"] = pa.array(heard)
+        columns["label"] = pa.array(self._numbers(table))
+        if self.multi_label:
+            columns["targets"] = list_column(_arrays(table["targets"]), np.float32)
         if self.plan.run.corpus.rated:
             columns["votes"] = list_column(votes_of(table["votes"].to_pylist(), len(self.labels)), np.float32)
-        sums: dict[str, Any] = {"lengths": {}}
-        if "audio" in self.plan.run.corpus.modalities:
-            frames = self._frames(table["audio"])
-            train = np.asarray(table["split"].to_pylist()) == "train"
-            sums |= mel_sums([f for f, use in zip(frames, heard & train, strict=True) if use])
-            _sequence(columns, sums, "frames", frames, np.float16)
-        if self.vocabulary is not None:
-            pieces = pieces_of(self.teachers["text"].encoder.loaded.tokenizer, table["text"].to_pylist())
-            longest = self.plan.run.features.max_tokens
-            tokens = [self.vocabulary.encode(p, longest) for p in pieces]
-            _sequence(columns, sums, "tokens", tokens, np.int32)
-        self._teach(table, heard, columns, sums)
+        sums: dict[str, Any] = {"lengths": {}, "moments": {}}
+        train = np.asarray(table["split"].to_pylist()) == "train"
+        for modality, stream in self.streams(table).items():
+            columns[f"has_{modality}"] = pa.array(stream.there)
+            if stream.kind in NORMALISED:
+                used = stream.there & train
+                sums["moments"][modality] = moments([r for r, use in zip(stream.rows, used, strict=True) if use])
+            _sequence(columns, sums, stream_column(modality), stream.rows, STREAM_TYPES[stream.kind])
+        self._teach(table, columns, sums)
         return pa.table(columns), sums
+
+    def streams(self, table: pa.Table) -> dict[Modality, StudentRows]:
+        """What a student may read of these rows, in the order of MODALITIES."""
+        found: dict[Modality, StudentRows] = {}
+        modalities = self.plan.run.corpus.modalities
+        for modality in (m for m in MODALITIES if m in modalities):
+            if self.plan.run.corpus.vectors:
+                found[modality] = vector_rows(table[f"{modality}_vectors"], self.widths[modality])
+            elif modality == "audio":
+                found[modality] = StudentRows("log_mel", self._frames(table["audio"]), _valid(table["audio"]))
+            elif modality == "visual":
+                found[modality] = picture_rows(table["images"], self.plan.run.features.image_size)
+            elif self.vocabulary is not None:
+                found[modality] = StudentRows("tokens", self.tokens(table["text"].to_pylist()), _every(table))
+        return found
 
     def _frames(self, clips: Any) -> list[np.ndarray[Any, Any]]:
         """Log-mel frames [T, mel] of every clip; of silence where there is none."""
         silence, spec = self.plan.run.corpus.min_seconds, self.plan.run.features
         return [log_mel(decode(clip.as_py(), silence), spec).numpy() for clip in clips]
 
-    def _teach(self, table: pa.Table, heard: np.ndarray[Any, Any], columns: Any, sums: Any) -> None:
+    def tokens(self, texts: list[str]) -> list[np.ndarray[Any, Any]]:
+        """The student's pieces of each text."""
+        assert self.vocabulary is not None
+        pieces = pieces_of(self.teachers["text"].encoder.loaded.tokenizer, texts)
+        return [self.vocabulary.encode(p, self.plan.run.features.max_tokens) for p in pieces]
+
+    def _numbers(self, table: pa.Table) -> np.ndarray[Any, Any]:
+        """Class numbers; -1 where a row may have several labels."""
+        if self.multi_label:
+            return np.full(len(table), -1, dtype=np.int64)
+        return label_numbers(table["label"].to_pylist(), self.labels)
+
+    def _teach(self, table: pa.Table, columns: Any, sums: Any) -> None:
         """Every teacher's columns; the fusion teacher reads the sequences of those before it."""
         sequences: dict[str, list[Tensor]] = {}
         sources: dict[str, Source] = {}
@@ -107,7 +142,7 @@ class Harvester:
             found = self._outputs(teacher, sources[name], keep)
             sequences[name] = found.pop("frames")
             if name == "audio" and "attention" in found:
-                found["attention"][~heard] = 0  # silence has nothing to transfer
+                found["attention"][~_valid(table["audio"])] = 0  # silence has nothing to transfer
             for part, values in found.items():
                 dtype = np.float32 if part == "logits" else np.float16
                 columns[f"{name}.{part}"] = list_column(list(values), dtype)
@@ -168,16 +203,54 @@ def vocabulary_of(plan: HarvestPlan, text: FineTuned | None) -> Vocabulary | Non
     return build_vocabulary(text.encoder.loaded.tokenizer, train, plan.run.features)
 
 
-def mel_sums(frames: list[np.ndarray[Any, Any]]) -> dict[str, Any]:
-    """Sums over all frames in float64: `mel_sum` and `mel_square` [mel], `mel_frames`."""
-    if not frames:
+@dataclass(frozen=True)
+class StudentRows:
+    """One modality of some rows; what is not there has one step of silence, of black or of zeros."""
+
+    kind: StreamKind
+    rows: list[np.ndarray[Any, Any]]
+    """[T, ...] each, T at least 1."""
+    there: np.ndarray[Any, Any]
+    """[rows] bool"""
+
+
+def vector_rows(column: Any, width: int) -> StudentRows:
+    """Rows of [T, width]."""
+    nothing = np.zeros((1, width), dtype=np.float32)
+    rows = [
+        nothing if row is None else np.asarray(row, np.float32).reshape(-1, width) for row in column.to_pylist()
+    ]
+    return StudentRows("vectors", rows, _valid(column))
+
+
+def picture_rows(column: Any, side: int) -> StudentRows:
+    """Rows of [T, side, side] grey pictures."""
+    from trainables.pictures import grey
+
+    black = np.zeros((1, side, side), dtype=np.uint8)
+    return StudentRows(
+        "images", [grey(row.as_py(), side) if row.as_py() else black for row in column], _valid(column)
+    )
+
+
+def _valid(column: Any) -> np.ndarray[Any, Any]:
+    return np.asarray(column.is_valid().to_numpy(zero_copy_only=False))
+
+
+def _every(table: pa.Table) -> np.ndarray[Any, Any]:
+    return np.ones(len(table), dtype=bool)
+
+
+def _arrays(column: Any) -> list[np.ndarray[Any, Any]]:
+    return [np.asarray(row, dtype=np.float32) for row in column.to_pylist()]
+
+
+def moments(rows: list[np.ndarray[Any, Any]]) -> dict[str, Any]:
+    """Sums over all steps in float64: `sum` and `square` [width], and the `count` of steps."""
+    if not rows:
         return {}
-    whole = np.concatenate(frames).astype(np.float64)
-    return {
-        "mel_sum": whole.sum(0).tolist(),
-        "mel_square": np.square(whole).sum(0).tolist(),
-        "mel_frames": len(whole),
-    }
+    whole = np.concatenate(rows).astype(np.float64)
+    return {"sum": whole.sum(0).tolist(), "square": np.square(whole).sum(0).tolist(), "count": len(whole)}
 
 
 def votes_of(rows: list[Any], classes: int) -> list[np.ndarray[Any, Any]]:
