@@ -46,7 +46,7 @@ class RobustnessSpec(Spec):
     noises: tuple[Literal["white", "babble"], ...] = ("white", "babble")
     """`babble`: voices of the train split, none of them the speaker's own where there are others."""
     snr: tuple[float, ...] = (20.0, 10.0, 0.0)
-    """dB of the utterance's mean power over the noise's."""
+    """dB of the power of the utterance without its pauses over the noise's."""
     voices: Count = 6
     """Of the babble."""
     words_dropped: tuple[Share, ...] = (0.1, 0.3)
