@@ -46,8 +46,8 @@ def small_corpus(storage: Storage, n: int = 60, shards: int = 2, aligned: bool =
         table = pa.Table.from_pylist([rows[i] for i in part], schema=corpus.schema())
         pq.write_table(table, folder / f"utterances-{shard:05d}.parquet")
     record = Record(
-        kind="corpus", fingerprint=CORPUS, spec={}, info={"labels": list(LABELS), "stand_in": True},
-        created=datetime.now(UTC),
+        kind="corpus", fingerprint=CORPUS, spec={}, created=datetime.now(UTC),
+        info={"labels": list(LABELS), "multi_label": False, "widths": {}, "stand_in": True},
     )  # fmt: skip
     publish(storage, corpus.prefix(CORPUS), folder, record)
     return CORPUS

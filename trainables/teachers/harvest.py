@@ -96,11 +96,11 @@ class Harvester:
         self._teach(table, columns, sums)
         return pa.table(columns), sums
 
-    def streams(self, table: pa.Table) -> dict[Modality, StudentRows]:
-        """What a student may read of these rows, in the order of MODALITIES."""
+    def streams(self, table: pa.Table, only: Modality | None = None) -> dict[Modality, StudentRows]:
+        """What a student may read of these rows (of one modality alone: `only`), in the order of MODALITIES."""
         found: dict[Modality, StudentRows] = {}
         modalities = self.plan.run.corpus.modalities
-        for modality in (m for m in MODALITIES if m in modalities):
+        for modality in (m for m in MODALITIES if m in modalities and only in (None, m)):
             if self.plan.run.corpus.vectors:
                 found[modality] = vector_rows(table[f"{modality}_vectors"], self.widths[modality])
             elif modality == "audio":
@@ -137,9 +137,8 @@ class Harvester:
             if name == "fusion":
                 sources[name] = self._frozen(table, sequences, sources["audio"].lengths)
             else:
-                texts, silence = table["text"].to_pylist(), self.plan.run.corpus.min_seconds
-                sources[name] = source_of(teacher.encoder.loaded, texts, table["audio"], silence)
-            found = self._outputs(teacher, sources[name], keep)
+                sources[name] = self.source(teacher, table)
+            found = self.outputs(teacher, sources[name], keep)
             sequences[name] = found.pop("frames")
             if name == "audio" and "attention" in found:
                 found["attention"][~_valid(table["audio"])] = 0  # silence has nothing to transfer
@@ -151,6 +150,11 @@ class Harvester:
             if self.plan.needs.frames and name != "fusion":
                 whole = [s.numpy() for s in sequences[name]]
                 _sequence(columns, sums, f"{name}.frames", whole, np.float16)
+
+    def source(self, teacher: FineTuned, table: pa.Table) -> Source:
+        """The rows as a teacher of one modality reads them."""
+        texts, silence = table["text"].to_pylist(), self.plan.run.corpus.min_seconds
+        return source_of(teacher.encoder.loaded, texts, table["audio"], silence)
 
     def _frozen(self, table: pa.Table, sequences: dict[str, list[Tensor]], samples: Any) -> FeatureSource:
         """What the fusion teacher reads."""
@@ -168,7 +172,7 @@ class Harvester:
             spans = spans_of(table[f"{granularity}s"].to_pylist(), frames, seconds)
             _sequence(columns, sums, f"{granularity}.segments", spans, np.int32)
 
-    def _outputs(self, teacher: FineTuned, source: Source, keep_frames: bool) -> dict[str, Any]:
+    def outputs(self, teacher: FineTuned, source: Source, keep_frames: bool) -> dict[str, Any]:
         """`logits` [N, C], `pooled` [N, D], `attention` [N, G, G] if needed, and the list `frames`."""
         count, grid = len(source.lengths), self.plan.run.features.attention_grid
         attention = self.plan.needs.attention and teacher.name != "fusion"
