@@ -159,13 +159,13 @@ def test_frames_are_normalised_by_train_alone(world: World) -> None:
 
 def test_the_token_table_holds_the_teacher_s_rows(world: World, tmp_path: Path) -> None:
     data = world.transfer
-    assert data.tokens is not None and data.token_offsets is not None and data.token_table is not None
-    assert data.tokens.max() < data.vocabulary_size == len(data.token_table)
+    pieces_of = data.streams["text"]
+    assert data.token_table is not None
+    assert pieces_of.values.max() < pieces_of.width == len(data.token_table)
     text = fetch_teacher(world.storage, world.teachers["text"], tmp_path).encoder.loaded
     pieces = text.tokenizer("happy words number 1", add_special_tokens=False)["input_ids"]
     weights = text.model.get_input_embeddings().weight[torch.tensor(pieces)].numpy()
-    ids = data.tokens[data.token_offsets[1] : data.token_offsets[2]]
-    assert np.array_equal(data.token_table[ids], weights)
+    assert np.array_equal(data.token_table[row_of(data, "text", 1)], weights)
 
 
 def test_attention_maps_are_there_where_asked_for_and_empty_without_audio(world: World) -> None:
@@ -228,4 +228,4 @@ def test_a_text_only_corpus_needs_no_media(world: World, tmp_path: Path) -> None
     Harvester(plan).shard(0)
     finish(plan)
     data = TransferSet.open(materialise(storage, plan.fingerprint, tmp_path / "cache"))
-    assert data.frames is None and list(data.teachers) == ["text"] and len(data.rows("train", ("text",))) == 36
+    assert list(data.streams) == ["text"] and list(data.teachers) == ["text"] and len(data.rows("train", ("text",))) == 36

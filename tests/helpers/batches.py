@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from trainables.batching import Batch
 from trainables.spec.base import Modality
@@ -21,6 +22,26 @@ def with_values(
         stream, values=stream.values if values is None else values, mask=stream.mask if mask is None else mask
     )
     return replace(batch, streams={**batch.streams, modality: changed})
+
+
+def longer(batch: Batch, steps: int = 9) -> Batch:
+    """The same utterances with more padding; in it pieces are words, and frames 50."""
+    for modality, stream in batch.streams.items():
+        mask = nn.functional.pad(stream.mask, (0, steps))
+        widened = torch.zeros(len(batch), mask.shape[1], *stream.values.shape[2:], dtype=stream.values.dtype)
+        widened[:, : stream.values.shape[1]] = stream.values
+        widened[~mask] = 11 if modality == "text" else 50
+        batch = with_values(batch, modality, widened, mask)
+    return batch
+
+
+def without_steps(batch: Batch, row: int) -> Batch:
+    """The batch with no valid step in any stream of one row."""
+    for modality, stream in batch.streams.items():
+        mask = stream.mask.clone()
+        mask[row] = False
+        batch = with_values(batch, modality, mask=mask)
+    return batch
 
 
 def with_stream(data: TransferSet, modality: Modality, **parts: Any) -> TransferSet:

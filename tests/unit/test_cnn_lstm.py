@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from tests.helpers.batches import longer, without_steps
 from tests.helpers.students import run_of
 from tests.helpers.transfer_sets import synthetic
-from trainables.batching import Batch, Batcher
+from trainables.batching import Batcher
 from trainables.encoders import principal_components, resampled
 from trainables.errors import ArtifactError
 from trainables.evaluation import count_parameters, mc_predict
@@ -85,24 +86,8 @@ def test_one_at_a_time_equals_batched(data: TransferSet, spec: dict[str, Any]) -
 def test_what_the_padding_holds_never_shows(data: TransferSet, spec: dict[str, Any]) -> None:
     student = student_of(data, **spec)
     batch = Batcher(data, student.spec).batch(np.arange(6))
-    for a, b in zip(everything(student(batch)), everything(student(_longer(batch))), strict=True):
+    for a, b in zip(everything(student(batch)), everything(student(longer(batch))), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-
-
-def _longer(batch: Batch) -> Batch:
-    """Nine more steps of padding, and in all the padding noise and words."""
-    changes: dict[str, Tensor] = {}
-    if batch.streams["audio"].values is not None and batch.streams["audio"].mask is not None:
-        mask = F.pad(batch.streams["audio"].mask, (0, 9))
-        frames = F.pad(batch.streams["audio"].values, (0, 0, 0, 9))
-        changes |= {"frame_mask": mask, "frames": torch.where(mask[..., None], frames, torch.randn_like(frames))}
-    if batch.streams["text"].values is not None and batch.streams["text"].mask is not None:
-        mask = F.pad(batch.streams["text"].mask, (0, 9))
-        changes |= {
-            "token_mask": mask,
-            "tokens": torch.where(mask, F.pad(batch.streams["text"].values, (0, 9)), 11),
-        }
-    return replace(batch, **changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("frames", "steps"), [(20, 5), (23, 7), (3, 8), (1, 4), (8, 8)])
@@ -116,7 +101,6 @@ def test_resampling_is_torchs_adaptive_pooling(frames: int, steps: int) -> None:
 def test_the_words_are_attended_to_from_the_last_state(data: TransferSet) -> None:
     student = student_of(data, modalities=["text"])
     batch = Batcher(data, student.spec).batch(np.array([3]))
-    assert batch.streams["text"].values is not None and batch.streams["text"].mask is not None
     states, (last, _) = student.text.lstm(student.text.table(batch.streams["text"].values))
     weights = (states[0] @ last[0, 0]).softmax(dim=0)
     expected = (weights[:, None] * states[0]).sum(dim=0)
@@ -126,11 +110,7 @@ def test_the_words_are_attended_to_from_the_last_state(data: TransferSet) -> Non
 def test_a_row_without_any_valid_step_stays_finite(data: TransferSet) -> None:
     student = student_of(data).train()
     batch = Batcher(data, student.spec).batch(np.arange(3))
-    assert batch.streams["audio"].mask is not None and batch.streams["text"].mask is not None
-    masks = {"frame_mask": batch.streams["audio"].mask.clone(), "token_mask": batch.streams["text"].mask.clone()}
-    for mask in masks.values():
-        mask[1] = False
-    output = student(replace(batch, **masks))  # type: ignore[arg-type]
+    output = student(without_steps(batch, 1))
     output.logits.sum().backward()
     assert all(torch.isfinite(x).all() for x in everything(output))
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in student.parameters())
@@ -147,7 +127,6 @@ def test_dropout_is_the_modalitys_own_where_there_is_one(
 def test_blanked_words_change_training_alone(data: TransferSet) -> None:
     student = student_of(data, modalities=["text"], word_dropout=0.9)
     batch = Batcher(data, student.spec).batch(np.arange(8))
-    assert batch.streams["text"].values is not None and batch.streams["text"].mask is not None
     plain = student.text(batch.streams["text"].values, batch.streams["text"].mask)
     torch.testing.assert_close(student.text(batch.streams["text"].values, batch.streams["text"].mask), plain)
     assert not torch.allclose(student.train().text(batch.streams["text"].values, batch.streams["text"].mask), plain)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.helpers.batches import with_values
+from tests.helpers.batches import longer, with_values, without_steps
 from tests.helpers.runs import small_run
 from tests.helpers.transfer_sets import synthetic
-from trainables.batching import Batch, Batcher
+from trainables.batching import Batcher
 from trainables.encoders import Dropout, HalvingConv, TokenEmbedding, principal_components, sinusoids
 from trainables.errors import ArtifactError
 from trainables.evaluation import count_parameters
@@ -82,29 +82,15 @@ def test_what_the_padding_holds_never_shows(data: TransferSet, spec: dict[str, A
     student = student_of(data, **spec)
     batch = Batcher(data, student.spec).batch(np.arange(6))
     before = everything(student(batch, attention=4))
-    after = everything(student(_longer(batch), attention=4))
+    after = everything(student(longer(batch), attention=4))
     for a, b in zip(before, after, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-
-
-def _longer(batch: Batch) -> Batch:
-    """The same utterances with nine more steps of padding; tokens there are words."""
-    changes: dict[str, Tensor] = {}
-    if batch.streams["audio"].values is not None and batch.streams["audio"].mask is not None:
-        changes["frames"] = nn.functional.pad(batch.streams["audio"].values, (0, 0, 0, 9))
-        changes["frame_mask"] = nn.functional.pad(batch.streams["audio"].mask, (0, 9))
-    if batch.streams["text"].values is not None and batch.streams["text"].mask is not None:
-        tokens = nn.functional.pad(batch.streams["text"].values, (0, 9))
-        changes["token_mask"] = nn.functional.pad(batch.streams["text"].mask, (0, 9))
-        changes["tokens"] = torch.where(changes["token_mask"], tokens, 11)
-    return replace(batch, **changes)  # type: ignore[arg-type]
 
 
 def test_later_words_reach_earlier_ones(data: TransferSet) -> None:
     """No causal mask: with the first token pooled alone, the last one still matters."""
     student = student_of(data, modalities=["text"])
     batch = Batcher(data, AudioTextTransformer(modalities=("text",))).batch(np.array([3]))
-    assert batch.streams["text"].values is not None and batch.streams["text"].mask is not None
     x = student.text(batch.streams["text"].values)
     changed = batch.streams["text"].values.clone()
     changed[0, -1] = (changed[0, -1] + 1) % 30
@@ -129,11 +115,7 @@ def test_each_stream_hears_the_other(data: TransferSet, modality: str) -> None:
 def test_a_row_without_any_valid_step_stays_finite(data: TransferSet) -> None:
     student = student_of(data, pooling="attention").train()
     batch = Batcher(data, AudioTextTransformer(modalities=("audio", "text"))).batch(np.arange(3))
-    assert batch.streams["audio"].mask is not None and batch.streams["text"].mask is not None
-    masks = {"frame_mask": batch.streams["audio"].mask.clone(), "token_mask": batch.streams["text"].mask.clone()}
-    for mask in masks.values():
-        mask[1] = False
-    output = student(replace(batch, **masks), attention=4)  # type: ignore[arg-type]
+    output = student(without_steps(batch, 1), attention=4)
     output.logits.sum().backward()
     assert all(torch.isfinite(x).all() for x in everything(output))
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in student.parameters())

@@ -16,8 +16,8 @@ from trainables.transfer_set import TransferSet, materialise, prefix, shard_name
 def test_every_column_has_its_shape(tmp_path: Path) -> None:
     data = synthetic(tmp_path, n=50, attention=True, frames=True)
     assert len(data) == 50
-    kinds = {m: (s.kind, s.width, s.values.dtype) for m, s in data.streams.items()}
-    assert kinds == {"audio": ("log_mel", 8, np.float16), "text": ("tokens", 30, np.int32)}
+    kinds = [(m, s.kind, s.width, s.values.dtype.name) for m, s in data.streams.items()]
+    assert kinds == [("audio", "log_mel", 8, "float16"), ("text", "tokens", 30, "int32")]
     assert all(len(s.offsets) == 51 and len(s.values) == s.offsets[-1] for s in data.streams.values())
     assert data.teachers["audio"].logits.shape == (50, 7)
     assert data.teachers["fusion"].pooled.shape == (50, 24)
@@ -54,7 +54,8 @@ def test_train_keeps_rows_with_any_modality_beside_pictures(tmp_path: Path) -> N
 def test_pictures_vectors_and_several_labels(tmp_path: Path) -> None:
     data = synthetic(tmp_path, n=50, modalities=("audio", "visual"), several=True)
     pictures = data.streams["visual"]
-    assert (pictures.kind, pictures.values.dtype, pictures.values.shape[1:]) == ("images", np.uint8, (16, 16))
+    assert pictures.kind == "images" and pictures.values.dtype.name == "uint8"
+    assert pictures.values.shape[1:] == (16, 16)
     assert data.multi_label and data.targets is not None and data.truth is data.targets
     assert data.targets.shape == (50, 7) and (data.targets.sum(axis=1) == 2).any() and (data.label == -1).all()
 
