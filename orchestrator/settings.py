@@ -29,6 +29,8 @@ from orchestrator.errors import SettingsError
 FILE = "orch.toml"
 CORPORA = ("meld", "iemocap", "emodb", "ravdess", "crema_d", "mosei", "features", "manifest")
 """The corpora that lie somewhere; the stand-in is made by rule and has no root."""
+FILES = ("features", "manifest")
+"""Those whose root may be a file."""
 
 GPU = Path("/dev/nvidia0")
 
@@ -60,7 +62,7 @@ class Settings(BaseSettings):
     corpora: dict[
         Literal["meld", "iemocap", "emodb", "ravdess", "crema_d", "mosei", "features", "manifest"], NonEmpty
     ] = {}
-    """The folder of each corpus, by its type (of `manifest`: the manifest itself, or the folder that it is in)."""
+    """The folder of each corpus, by its type (of `manifest` and `features`: the file, or the folder of it)."""
     alignments: dict[
         Literal["meld", "iemocap", "emodb", "ravdess", "crema_d", "mosei", "manifest", "standin"], NonEmpty
     ] = {}
@@ -97,16 +99,16 @@ class Settings(BaseSettings):
     def corpus_root(self, corpus: str) -> Path | None:
         """The folder of a corpus, None where none is configured; SettingsError where it cannot be read.
 
-        Of `manifest` it may be a file, the manifest itself.
+        Of those in FILES it may be a file.
         """
         given = {str(name): root for name, root in self.corpora.items()}.get(corpus)
         if given is None:
             return None
         root = Path(given).expanduser().absolute()
         told = f"corpora.{corpus} = {given!r} (from {self.origin(f'corpora.{corpus}')})"
-        file = corpus == "manifest" and root.is_file()
+        file = corpus in FILES and root.is_file()
         if not (file or root.is_dir()):
-            what = "file or folder" if corpus == "manifest" else "folder"
+            what = "file or folder" if corpus in FILES else "folder"
             raise SettingsError(
                 f"{told}: there is no such {what}; mend it, or unset it to run on the stand-in corpus"
             )

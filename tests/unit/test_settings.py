@@ -166,15 +166,16 @@ def test_a_corpus_root_is_a_folder_or_an_error_never_the_stand_in(tmp_path: Path
         gone.stand_in_for("meld")
 
 
-def test_a_manifest_may_be_given_as_a_file_and_a_corpus_may_not(tmp_path: Path) -> None:
-    path = tmp_path / "manifest.csv"
+@pytest.mark.parametrize(("corpus", "name"), [("manifest", "manifest.csv"), ("features", "mosi.npz")])
+def test_some_corpora_may_be_given_as_a_file_and_others_may_not(corpus: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
     path.touch()
-    assert load({"corpora": {"manifest": str(path)}}).corpus_root("manifest") == path
-    assert load({"corpora": {"manifest": str(tmp_path)}}).corpus_root("manifest") == tmp_path
+    assert load({"corpora": {corpus: str(path)}}).corpus_root(corpus) == path
+    assert load({"corpora": {corpus: str(tmp_path)}}).corpus_root(corpus) == tmp_path
     with pytest.raises(SettingsError, match="there is no such folder"):
         load({"corpora": {"meld": str(path)}}).corpus_root("meld")
     with pytest.raises(SettingsError, match="there is no such file or folder"):
-        load({"corpora": {"manifest": str(tmp_path / "gone.csv")}}).corpus_root("manifest")
+        load({"corpora": {corpus: str(tmp_path / "gone")}}).corpus_root(corpus)
 
 
 def test_a_cache_that_cannot_be_made_is_told_before_any_work(

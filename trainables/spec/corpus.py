@@ -261,6 +261,16 @@ class FeaturesCorpusSpec(AnyCorpus):
     that equals a bound is of the class above it."""
     several: bool = False
     """Whether an utterance may have several labels: the target is then [rows, labels] of 0 and 1."""
+    names: dict[Modality, Annotated[str, Field(min_length=1)]] = {}
+    """By modality, the name of its arrays where several are there (`visual: openface`) or another than is known."""
+
+    @model_validator(mode="after")
+    def _own_alignment(self) -> FeaturesCorpusSpec:
+        if self.alignment.type != "corpus":
+            raise ValueError(f"alignment.type: {self.alignment.type}: vectors have no words in time; take corpus")
+        if self.several and self.thresholds:
+            raise ValueError("thresholds make one class of a number, and several: true reads 0 and 1; drop either")
+        return self
 
     @model_validator(mode="after")
     def _thresholds(self) -> FeaturesCorpusSpec:
