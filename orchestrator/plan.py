@@ -81,7 +81,7 @@ def plan_fold(run: RunSpec, fold: int | None, corpus: str, needs: Needs) -> Fold
 
     run = run.model_copy(update={"fold": fold})
     teachers = teacher_fingerprints(run, corpus)
-    transfer_set = transfer_fingerprint(run, {str(name): fp for name, fp in teachers.items()}, needs)
+    transfer_set = transfer_fingerprint(run, {str(name): fp for name, fp in teachers.items()}, needs, corpus)
     return FoldPlan(fold=fold, run=run, teachers=teachers, transfer_set=transfer_set)
 
 

@@ -19,6 +19,7 @@ from trainables.spec.demands import needs_of, unmet
 from trainables.storage import Storage
 from trainables.teachers.finish import finish
 from trainables.teachers.harvest import Harvester
+from trainables.teachers.heads import FusionInputs
 from trainables.teachers.identity import TeacherReads, publish_teacher, teacher_fingerprints
 from trainables.teachers.multi_level import MultiLevelModel
 from trainables.teachers.plan import HarvestPlan
@@ -85,7 +86,8 @@ def test_the_stored_teacher_harvests_its_own_dev_score(world: World, tmp_path: P
 def test_the_task_reads_every_frame_and_the_corpus_s_segments(world: World) -> None:
     task = make_task("fusion", world.run, world.storage, TeacherReads(CORPUS, world.teachers), "cpu")
     inputs = task.train.collate(np.array([1, 9]))  # u1, and u10, which is not aligned: u4 has no audio
-    assert inputs.mask.sum(1).tolist() == task.train.lengths[[1, 9]].tolist() == [10, 8]
+    assert isinstance(inputs, FusionInputs)
+    assert inputs.streams["audio"][1].sum(1).tolist() == task.train.lengths[[1, 9]].tolist() == [10, 8]
     counts = {g: mask.sum(1).tolist() for g, (_, mask) in inputs.segments.items()}
     assert counts == {"phone": [16, 0], "syllable": [8, 0], "word": [4, 0]}
     assert inputs.segments["word"][0][0].tolist() == [[0, 3], [2, 5], [5, 8], [7, 10]]  # of 0.04 seconds
@@ -94,7 +96,8 @@ def test_the_task_reads_every_frame_and_the_corpus_s_segments(world: World) -> N
 def test_a_level_less_reads_a_column_less(world: World) -> None:
     run = run_of(levels=["frame", "word"])
     task = make_task("fusion", run, world.storage, TeacherReads(CORPUS, world.teachers), "cpu")
-    assert list(task.train.collate(np.array([0])).segments) == ["word"]
+    inputs = task.train.collate(np.array([0]))
+    assert isinstance(inputs, FusionInputs) and list(inputs.segments) == ["word"]
     assert isinstance(task.model, MultiLevelModel) and task.model.network.members[:2] == ("frame", "word")
     assert teacher_fingerprints(run, CORPUS)["fusion"] != world.teachers["fusion"]
 

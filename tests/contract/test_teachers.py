@@ -131,7 +131,7 @@ def test_a_lost_worker_costs_one_epoch_and_no_bit(world: World, name: TeacherNam
 
 
 def test_test_is_never_read_for_tuning(world: World) -> None:
-    rows = read_utterances(world.storage, CORPUS, ("neutral", "joy", "anger"), audio=True)
+    rows = read_utterances(world.storage, CORPUS, ("neutral", "joy", "anger"), ["audio"])
     assert {split: len(u) for split, u in rows.items()} == {"train": 35, "dev": 12}
 
 
@@ -228,4 +228,8 @@ def test_a_text_only_corpus_needs_no_media(world: World, tmp_path: Path) -> None
     Harvester(plan).shard(0)
     finish(plan)
     data = TransferSet.open(materialise(storage, plan.fingerprint, tmp_path / "cache"))
-    assert list(data.streams) == ["text"] and list(data.teachers) == ["text"] and len(data.rows("train", ("text",))) == 36
+    assert (
+        list(data.streams) == ["text"]
+        and list(data.teachers) == ["text"]
+        and len(data.rows("train", ("text",))) == 36
+    )

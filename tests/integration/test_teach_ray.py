@@ -73,7 +73,7 @@ def _teach(storage: Storage, corpus: str, run: RunSpec, teachers: dict[Any, str]
 
 def _harvest(storage: Storage, corpus: str, run: RunSpec, teachers: dict[Any, str]) -> str:
     needs = Needs(logits=True, pooled=True)
-    fingerprint = transfer_fingerprint(run, {str(name): value for name, value in teachers.items()}, needs)
+    fingerprint = transfer_fingerprint(run, {str(name): value for name, value in teachers.items()}, needs, corpus)
     fold = FoldPlan(fold=None, run=run, teachers=teachers, transfer_set=fingerprint)
     given: dict[str, Any] = {"corpus": corpus, "needs": needs, "resources": Resources()}
     told, on_progress = steps()

@@ -15,7 +15,7 @@ def model_and_source() -> tuple[FusionModel, FeatureSource]:
     torch.manual_seed(0)
     audio = [torch.randn(6, 5), torch.randn(3, 5)]
     text = [torch.randn(2, 4), torch.randn(4, 4)]
-    return FusionModel(5, 4, 3, SPEC).eval(), FeatureSource(audio, text)
+    return FusionModel({"audio": 5, "text": 4}, 3, SPEC).eval(), FeatureSource({"audio": audio, "text": text})
 
 
 def rows(*numbers: int) -> torch.Tensor:
@@ -34,9 +34,8 @@ def test_pooled_joins_both_streams_and_padding_changes_nothing() -> None:
 def test_each_stream_changes_the_other_s_half() -> None:
     model, source = model_and_source()
     inputs = source.collate(rows(0).numpy())
-    assert inputs.other is not None
     before = model(inputs).pooled[0]
-    inputs.other.mul_(-1)
+    inputs.streams["text"][0].mul_(-1)
     after = model(inputs).pooled[0]
     assert (before[:8] - after[:8]).abs().max() > 1e-4
     assert (before[8:] - after[8:]).abs().max() > 1e-4

@@ -57,9 +57,9 @@ def test_another_corpus_or_input_teacher_is_another_teacher() -> None:
 
 def test_a_transfer_set_differs_by_what_it_holds() -> None:
     run, teachers = small_run(), {"text": "t"}
-    plain = transfer_fingerprint(run, teachers, Needs(logits=True))
-    assert transfer_fingerprint(run, teachers, Needs(logits=True, pooled=True)) == plain
-    assert transfer_fingerprint(run, teachers, Needs(attention=True)) != plain
+    plain = transfer_fingerprint(run, teachers, Needs(logits=True), "c")
+    assert transfer_fingerprint(run, teachers, Needs(logits=True, pooled=True), "c") == plain
+    assert transfer_fingerprint(run, teachers, Needs(attention=True), "c") != plain
 
 
 def test_a_checkpoint_of_pickles_is_refused_with_the_way_to_convert_it(tmp_path: Path) -> None:

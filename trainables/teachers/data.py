@@ -1,11 +1,11 @@
-"""Utterances as padded batches: length buckets, tokens, waves, and frozen features for the fusion teacher."""
+"""Utterances as padded batches: length buckets, tokens, waves, pictures, and what the fusion teacher reads."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,8 +13,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from trainables.corpus import SAMPLE_RATE
+from trainables.spec.base import Modality
 from trainables.teachers.encoders import SHORTEST, LoadedEncoder, WaveRules
-from trainables.teachers.heads import Inputs
+from trainables.teachers.heads import FusionInputs, Inputs
+from trainables.teachers.images import PictureRules, spread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,12 +27,15 @@ _BUCKET = 50
 """Batches whose rows are sorted together: enough to waste little padding, few enough to keep order random."""
 
 
+Batch = TypeVar("Batch")
+
+
 class Source(Protocol):
     """Utterances that can be padded into a batch; `lengths` [N] only needs to order them."""
 
     lengths: NDArray[np.float64]
 
-    def collate(self, rows: Rows) -> Inputs: ...
+    def collate(self, rows: Rows) -> Inputs | FusionInputs: ...
 
 
 def epoch_batches(lengths: NDArray[np.float64], size: int, seed: int, epoch: int) -> list[Rows]:
@@ -58,7 +63,7 @@ def split_rows(rows: Rows, rank: int, world: int, microbatch: int | None) -> lis
     return [share[i : i + size] for i in range(0, len(share), size)]
 
 
-def prefetched(collate: Callable[[Rows], Inputs], batches: Iterable[Rows]) -> Iterator[tuple[Rows, Inputs]]:
+def prefetched(collate: Callable[[Rows], Batch], batches: Iterable[Rows]) -> Iterator[tuple[Rows, Batch]]:
     """Each batch with its inputs, the next one being prepared in a thread meanwhile."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         waiting = None
@@ -137,21 +142,46 @@ class AudioSource:
         return Inputs(*padded(waves))
 
 
+class ImageSource:
+    """Pictures of clips as JPEG, at most `rules.frames` of each, decoded when a batch asks for them."""
+
+    def __init__(self, clips: Sequence[Any], rules: PictureRules) -> None:
+        """`clips`: an Arrow column or list of lists of JPEG bytes; black where there are none."""
+        self._clips, self._rules = clips, rules
+        counts = [min(len(self._images(i)), rules.frames) for i in range(len(clips))]
+        self.lengths = np.maximum(np.asarray(counts, dtype=np.float64), 1)
+
+    def _images(self, row: int) -> list[bytes]:
+        clip = self._clips[row]
+        return (clip.as_py() if hasattr(clip, "as_py") else clip) or []
+
+    def pictures(self, row: int) -> Tensor:
+        """[F, 3, side, side] uint8"""
+        from trainables.pictures import decode_images
+
+        images = self._images(row)
+        if not images:
+            return torch.zeros(1, 3, self._rules.side, self._rules.side, dtype=torch.uint8)
+        return self._rules.resized(decode_images([images[i] for i in spread(len(images), self._rules.frames)]))
+
+    def collate(self, rows: Rows) -> Inputs:
+        return Inputs(*padded([self.pictures(int(i)) for i in rows]))
+
+
 class FeatureSource:
-    """Frozen sequences of the two fine-tuned teachers, float16 in memory, and spans by granularity."""
+    """Frozen sequences of the fine-tuned teachers, float16 in memory, and spans by granularity."""
 
     def __init__(
         self,
-        audio: Sequence[Tensor],
-        text: Sequence[Tensor],
+        streams: Mapping[Modality, Sequence[Tensor]],
         segments: Mapping[str, Sequence[NDArray[np.int32]]] | None = None,
     ) -> None:
         """`segments`: [S_i, 2] of each row, none where it is not aligned."""
-        self._audio, self._text = audio, text
+        self._streams = streams
         self._segments = {g: [torch.from_numpy(s).long() for s in rows] for g, rows in (segments or {}).items()}
-        self.lengths = np.asarray([len(a) for a in audio], dtype=np.float64)
+        self.lengths = np.asarray([len(row) for row in next(iter(streams.values()))], dtype=np.float64)
 
-    def collate(self, rows: Rows) -> Inputs:
-        audio = padded([self._audio[i].float() for i in rows])
+    def collate(self, rows: Rows) -> FusionInputs:
+        streams = {m: padded([sequence[i].float() for i in rows]) for m, sequence in self._streams.items()}
         segments = {g: padded([spans[i] for i in rows]) for g, spans in self._segments.items()}
-        return Inputs(*audio, *padded([self._text[i].float() for i in rows]), segments=segments)
+        return FusionInputs(streams, segments)

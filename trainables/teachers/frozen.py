@@ -1,4 +1,4 @@
-"""What a fusion teacher reads: the frozen sequences of the other two, and the segments in the audio's frames."""
+"""What a fusion teacher reads: the frozen sequences of the others, and the segments in the audio's frames."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trainables.alignment.frames import frame_segments
 from trainables.corpus import SAMPLE_RATE
+from trainables.spec.base import Modality
 from trainables.spec.teachers import CoAttentionFusion, FusionTeacher
 from trainables.teachers.data import FeatureSource
 from trainables.teachers.heads import EncoderModel
@@ -35,18 +36,20 @@ def spans_of(
 
 def frozen_source(
     spec: FusionTeacher,
-    audio: Sequence[Tensor],
-    text: Sequence[Tensor],
+    sequences: Mapping[Modality, Sequence[Tensor]],
     *,
-    samples: NDArray[np.float64],
+    samples: NDArray[np.float64] | None,
     segments: Mapping[str, Sequence[Any]],
     seconds: float,
 ) -> FeatureSource:
-    """`co_attention` reads about ten frames a second, `multi_level` every frame and the spans of its levels.
+    """`co_attention` reads about ten frames of audio a second, `multi_level` every frame and its levels' spans.
 
-    `samples` [N] of each clip; `segments` in seconds, of every granularity that `spec` reads; `seconds` as of
-    `frame_seconds`.
+    Word pieces and pictures are read as they are. `samples` [N] of each clip, where there is audio; `segments` in
+    seconds, of every granularity that `spec` reads; `seconds` as of `frame_seconds`.
     """
-    if isinstance(spec, CoAttentionFusion):
-        return FeatureSource(coarse_sequences(audio, samples), text)
-    return FeatureSource(audio, text, {g: spans_of(segments[g], audio, seconds) for g in spec.segments})
+    if not isinstance(spec, CoAttentionFusion):
+        spans = {str(g): spans_of(segments[g], sequences["audio"], seconds) for g in spec.segments}
+        return FeatureSource(sequences, spans)
+    if samples is None:
+        return FeatureSource(sequences)
+    return FeatureSource({**sequences, "audio": coarse_sequences(sequences["audio"], samples)})

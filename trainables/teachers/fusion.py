@@ -1,20 +1,23 @@
-"""The fusion teachers: co-attention over the frozen frames and words of the fine-tuned teachers, here in one way.
+"""The fusion teachers: co-attention over the frozen sequences of the fine-tuned teachers, here in one way.
 
 Derived from standard co-attention (methods reference, sections 1.2 and 2.2); the CMD abstract gives no such head.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
+from trainables.spec.base import Modality
 from trainables.spec.teachers import CoAttentionFusion, FusionTeacher
-from trainables.teachers.heads import Inputs, TeacherOutput, masked_mean
+from trainables.teachers.heads import FusionInputs, TeacherOutput, masked_mean
 from trainables.teachers.multi_level import MultiLevelModel
 
 
 class CoAttention(nn.Module):
-    """One stream looks at the other: pre-norm attention and feed-forward, both residual."""
+    """One stream looks at another: pre-norm attention and feed-forward, both residual."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -37,40 +40,57 @@ class CoAttention(nn.Module):
 
 
 class FusionModel(nn.Module):
-    """Audio frames [B, Ta, Da] and words [B, Tt, Dt] to logits; `pooled` is both streams' means, [B, 2 width]."""
+    """Sequences [B, T, D] of two or three modalities to logits; each looks at all others, end to end.
 
-    def __init__(self, audio_width: int, text_width: int, classes: int, spec: CoAttentionFusion) -> None:
+    `pooled` [B, streams * width] holds the streams' means.
+    """
+
+    def __init__(self, widths: Mapping[Modality, int], classes: int, spec: CoAttentionFusion) -> None:
         super().__init__()
-        width = spec.width
-        self.audio_in = nn.Sequential(nn.LayerNorm(audio_width), nn.Linear(audio_width, width))
-        self.text_in = nn.Sequential(nn.LayerNorm(text_width), nn.Linear(text_width, width))
-        blocks = [CoAttention(width, spec.heads, spec.dropout) for _ in range(2 * spec.layers)]
-        self.audio_blocks = nn.ModuleList(blocks[: spec.layers])
-        self.text_blocks = nn.ModuleList(blocks[spec.layers :])
+        width, pooled = spec.width, len(widths) * spec.width
+        self.project = nn.ModuleDict(
+            {m: nn.Sequential(nn.LayerNorm(own), nn.Linear(own, width)) for m, own in widths.items()}
+        )
+        self.blocks = nn.ModuleDict(
+            {
+                m: nn.ModuleList(CoAttention(width, spec.heads, spec.dropout) for _ in range(spec.layers))
+                for m in widths
+            }
+        )
+        self.layers = spec.layers
         self.dropout = nn.Dropout(spec.dropout)
         self.classifier = nn.Sequential(
-            nn.LayerNorm(2 * width), nn.Linear(2 * width, width), nn.GELU(), nn.Dropout(spec.dropout),
+            nn.LayerNorm(pooled), nn.Linear(pooled, width), nn.GELU(), nn.Dropout(spec.dropout),
             nn.Linear(width, classes),
         )  # fmt: skip
-        self.width = 2 * width
-        self.inputs = (audio_width, text_width)
+        self.width = pooled
+        self.inputs = dict(widths)
 
-    def forward(self, inputs: Inputs, attention: bool = False) -> TeacherOutput:
-        assert inputs.other is not None and inputs.other_mask is not None
-        audio, text = self.audio_in(inputs.values.float()), self.text_in(inputs.other.float())
-        for audio_block, text_block in zip(self.audio_blocks, self.text_blocks, strict=True):
-            crossed = audio_block(audio, text, inputs.other_mask)
-            text = text_block(text, audio, inputs.mask)
-            audio = crossed
-        pooled = torch.cat([masked_mean(audio, inputs.mask), masked_mean(text, inputs.other_mask)], dim=1)
+    def forward(self, inputs: FusionInputs, attention: bool = False) -> TeacherOutput:
+        masks = {m: inputs.streams[m][1] for m in self.inputs}
+        streams: dict[Modality, Tensor] = {m: self.project[m](inputs.streams[m][0].float()) for m in masks}
+        others = {m: joined(masks, m) for m in masks}
+        for layer in range(self.layers):
+            streams = {
+                m: self.blocks[m][layer](x, joined(streams, m), others[m])  # type: ignore[index]
+                for m, x in streams.items()
+            }
+        pooled = torch.cat([masked_mean(x, masks[m]) for m, x in streams.items()], dim=1)
         logits = self.classifier(self.dropout(pooled))
-        return TeacherOutput(logits.float(), pooled, audio, inputs.mask)
+        first = next(iter(streams))
+        return TeacherOutput(logits.float(), pooled, streams[first], masks[first])
+
+
+def joined(streams: Mapping[Modality, Tensor], without: Modality) -> Tensor:
+    """All streams [B, T, ...] but one, end to end in time."""
+    others = [x for m, x in streams.items() if m != without]
+    return torch.cat(others, dim=1) if len(others) > 1 else others[0]
 
 
 def make_fusion(
-    spec: FusionTeacher, audio_width: int, text_width: int, *, classes: int
+    spec: FusionTeacher, widths: Mapping[Modality, int], *, classes: int, multi_label: bool = False
 ) -> FusionModel | MultiLevelModel:
-    """An untrained fusion teacher over sequences of these widths."""
+    """An untrained fusion teacher over sequences of these widths, in the order of MODALITIES."""
     if isinstance(spec, CoAttentionFusion):
-        return FusionModel(audio_width, text_width, classes, spec)
-    return MultiLevelModel(audio_width, text_width, classes, spec)
+        return FusionModel(widths, classes, spec)
+    return MultiLevelModel(widths, classes, spec, multi_label)

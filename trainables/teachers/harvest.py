@@ -20,14 +20,14 @@ from torch import Tensor
 from trainables.corpus import read_table, with_fold
 from trainables.features import Vocabulary, build_vocabulary, log_mel, pieces_of
 from trainables.losses.attention import resize_map
-from trainables.spec.base import MODALITIES, Modality
+from trainables.spec.base import MODALITIES, Modality, TeacherName
 from trainables.teachers.data import FeatureSource, Source, decode
 from trainables.teachers.frozen import frame_seconds, frozen_source, spans_of
 from trainables.teachers.plan import HarvestPlan
 from trainables.teachers.running import run
 from trainables.teachers.store import FineTuned, fetch_teacher
 from trainables.teachers.task import source_of
-from trainables.teachers.utterances import corpus_record, label_numbers
+from trainables.teachers.utterances import corpus_record, label_numbers, labels_of, utterances_of
 from trainables.transfer_set import (
     NORMALISED,
     STREAM_TYPES,
@@ -82,7 +82,7 @@ class Harvester:
         columns: dict[str, Any] = {name: table[name] for name in _PLAIN}
         columns["label"] = pa.array(self._numbers(table))
         if self.multi_label:
-            columns["targets"] = list_column(_arrays(table["targets"]), np.float32)
+            columns["targets"] = list_column(list(labels_of(table, self.labels, True)), np.float32)
         if self.plan.run.corpus.rated:
             columns["votes"] = list_column(votes_of(table["votes"].to_pylist(), len(self.labels)), np.float32)
         sums: dict[str, Any] = {"lengths": {}, "moments": {}}
@@ -130,12 +130,12 @@ class Harvester:
 
     def _teach(self, table: pa.Table, columns: Any, sums: Any) -> None:
         """Every teacher's columns; the fusion teacher reads the sequences of those before it."""
-        sequences: dict[str, list[Tensor]] = {}
-        sources: dict[str, Source] = {}
+        sequences: dict[TeacherName, list[Tensor]] = {}
+        sources: dict[TeacherName, Source] = {}
         keep = "fusion" in self.teachers or self.plan.needs.frames or bool(self.plan.needs.segments)
         for name, teacher in self.teachers.items():
             if name == "fusion":
-                sources[name] = self._frozen(table, sequences, sources["audio"].lengths)
+                sources[name] = self._frozen(table, sequences, sources)
             else:
                 sources[name] = self.source(teacher, table)
             found = self.outputs(teacher, sources[name], keep)
@@ -153,17 +153,22 @@ class Harvester:
 
     def source(self, teacher: FineTuned, table: pa.Table) -> Source:
         """The rows as a teacher of one modality reads them."""
-        texts, silence = table["text"].to_pylist(), self.plan.run.corpus.min_seconds
-        return source_of(teacher.encoder.loaded, texts, table["audio"], silence)
+        rows = utterances_of(table, np.zeros(len(table)))
+        return source_of(teacher.encoder.loaded, rows, self.plan.run.corpus.min_seconds)
 
-    def _frozen(self, table: pa.Table, sequences: dict[str, list[Tensor]], samples: Any) -> FeatureSource:
+    def _frozen(
+        self, table: pa.Table, sequences: dict[TeacherName, list[Tensor]], sources: dict[TeacherName, Source]
+    ) -> FeatureSource:
         """What the fusion teacher reads."""
-        spec = self.plan.run.teachers.fusion
+        spec, has_audio = self.plan.run.teachers.fusion, "audio" in sources
         assert spec is not None
-        segments: dict[str, Any] = {g: table[f"{g}s"].to_pylist() for g in spec.segments}
-        seconds = frame_seconds(self.teachers["audio"].encoder)
-        audio, text = sequences["audio"], sequences["text"]
-        return frozen_source(spec, audio, text, samples=samples, segments=segments, seconds=seconds)
+        return frozen_source(
+            spec,
+            {m: sequences[m] for m in self.plan.run.teachers.alone},
+            samples=sources["audio"].lengths if has_audio else None,
+            segments={g: table[f"{g}s"].to_pylist() for g in spec.segments},
+            seconds=frame_seconds(self.teachers["audio"].encoder) if has_audio else 0.0,
+        )
 
     def _segments(self, table: pa.Table, frames: list[Tensor], columns: Any, sums: Any) -> None:
         """The spans of each granularity in the audio teacher's frames; none where a row is not aligned."""
@@ -175,7 +180,10 @@ class Harvester:
     def outputs(self, teacher: FineTuned, source: Source, keep_frames: bool) -> dict[str, Any]:
         """`logits` [N, C], `pooled` [N, D], `attention` [N, G, G] if needed, and the list `frames`."""
         count, grid = len(source.lengths), self.plan.run.features.attention_grid
-        attention = self.plan.needs.attention and teacher.name != "fusion"
+        attention = self.plan.needs.attention and teacher.name in (
+            "audio",
+            "text",
+        )  # the others have none over time
         logits = np.zeros((count, len(self.labels)), dtype=np.float32)
         pooled = np.zeros((count, teacher.model.width), dtype=np.float16)
         maps = np.zeros((count, grid, grid), dtype=np.float16)
@@ -221,9 +229,7 @@ class StudentRows:
 def vector_rows(column: Any, width: int) -> StudentRows:
     """Rows of [T, width]."""
     nothing = np.zeros((1, width), dtype=np.float32)
-    rows = [
-        nothing if row is None else np.asarray(row, np.float32).reshape(-1, width) for row in column.to_pylist()
-    ]
+    rows = [row.values.to_numpy().reshape(-1, width) if row.is_valid else nothing for row in column]
     return StudentRows("vectors", rows, _valid(column))
 
 
@@ -243,10 +249,6 @@ def _valid(column: Any) -> np.ndarray[Any, Any]:
 
 def _every(table: pa.Table) -> np.ndarray[Any, Any]:
     return np.ones(len(table), dtype=bool)
-
-
-def _arrays(column: Any) -> list[np.ndarray[Any, Any]]:
-    return [np.asarray(row, dtype=np.float32) for row in column.to_pylist()]
 
 
 def moments(rows: list[np.ndarray[Any, Any]]) -> dict[str, Any]:

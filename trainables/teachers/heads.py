@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, cast
+from inspect import signature
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainables.teachers.encoders import LoadedEncoder, frame_mask
+from trainables.spec.base import Modality
+from trainables.teachers.encoders import LoadedEncoder, frame_mask, frame_vectors, weighted_sum
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """A padded batch: `values` [B, samples] float or [B, pieces] int64, `mask` of the same shape, True = valid.
-
-    A fusion teacher reads `values` [B, Ta, Da] and `mask` [B, Ta] of audio, `other` and `other_mask` of text, and
-    may read `segments`: spans [B, S, 2] of audio frames and their mask [B, S], by granularity.
-    """
+    """A padded batch of one modality: `values` [B, samples] float or [B, pieces] int64 and `mask` of the same
+    shape, True = valid; or pictures, `values` [B, F, 3, S, S] uint8 and `mask` [B, F]."""
 
     values: Tensor
     mask: Tensor
-    other: Tensor | None = None
-    other_mask: Tensor | None = None
-    segments: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def to(self, device: str | torch.device) -> Inputs:
-        parts = (self.values, self.mask, self.other, self.other_mask)
-        values, mask, other, other_mask = (p if p is None else p.to(device, non_blocking=True) for p in parts)
-        assert values is not None and mask is not None
+        return Inputs(self.values.to(device, non_blocking=True), self.mask.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True)
+class FusionInputs:
+    """A padded batch of what the teachers of one modality made of it.
+
+    `streams`: values [B, T, D] and mask [B, T] of each, in the order of MODALITIES; `segments`: spans [B, S, 2] of
+    audio frames and their mask [B, S], by granularity.
+    """
+
+    streams: dict[Modality, tuple[Tensor, Tensor]]
+    segments: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def to(self, device: str | torch.device) -> FusionInputs:
+        streams = {m: (values.to(device), mask.to(device)) for m, (values, mask) in self.streams.items()}
         segments = {g: (spans.to(device), there.to(device)) for g, (spans, there) in self.segments.items()}
-        return Inputs(values, mask, other, other_mask, segments)
+        return FusionInputs(streams, segments)
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,10 @@ def masked_mean(frames: Tensor, mask: Tensor) -> Tensor:
     return (frames * weights).sum(1) / weights.sum(1).clamp_min(1.0)
 
 
+_PICTURES = 64
+"""Pictures that an image encoder looks at in one pass: an utterance may have 64, and a batch 32 utterances."""
+
+
 class EncoderModel(nn.Module):
     """Logits and pooled vectors of an utterance."""
 
@@ -64,20 +77,23 @@ class EncoderModel(nn.Module):
         self.classifier = nn.Linear(loaded.width, classes)
         if loaded.wave is not None and not loaded.trainable_front:
             loaded.model.feature_extractor._freeze_parameters()
+        self._interpolates = "interpolate_pos_encoding" in signature(loaded.model.forward).parameters
 
     @property
     def width(self) -> int:
         return self.loaded.width
 
     def forward(self, inputs: Inputs, attention: bool = False) -> TeacherOutput:
-        output = self._encode(inputs, attention)
-        frames = self._frames(output)
-        mask = inputs.mask
-        if self.loaded.wave is not None:
-            mask = frame_mask(self.loaded.model, frames.shape[1], inputs.mask)
+        """`attention` maps are over time, where audio and text have one: an image encoder attends over patches."""
+        maps = None
+        if self.loaded.picture is not None:
+            frames, mask = self._watch(inputs), inputs.mask
+        else:
+            output = self._encode(inputs, attention)
+            frames, mask = self._frames(output), self._mask(inputs, output)
+            maps = output.attentions[-1].mean(1) if attention else None
         pooled = masked_mean(frames, mask)
         logits = self.classifier(self.dropout(pooled))
-        maps = output.attentions[-1].mean(1) if attention else None
         return TeacherOutput(logits.float(), pooled, frames, mask, maps)
 
     def _encode(self, inputs: Inputs, attention: bool) -> Any:
@@ -95,8 +111,29 @@ class EncoderModel(nn.Module):
         if self.layer_weights is None:
             last: Tensor = output.last_hidden_state
             return last
-        weights = self.layer_weights.softmax(0)
-        total = weights[0] * output.hidden_states[0]
-        for weight, state in zip(weights[1:], output.hidden_states[1:], strict=True):
-            total = total + weight * state
-        return cast(Tensor, total)
+        return weighted_sum(self.layer_weights, output.hidden_states)
+
+    def _mask(self, inputs: Inputs, output: Any) -> Tensor:
+        if self.loaded.wave is None:
+            return inputs.mask
+        return frame_mask(self.loaded.model, output.last_hidden_state.shape[1], inputs.mask)
+
+    def _watch(self, inputs: Inputs) -> Tensor:
+        """Pictures [B, F, 3, S, S] -> [B, F, D]: each by itself, those that are there alone, some at a time."""
+        found = torch.cat([self._look(part) for part in torch.split(inputs.values[inputs.mask], _PICTURES)])
+        frames = found.new_zeros(*inputs.mask.shape, found.shape[1])
+        frames[inputs.mask] = found
+        return frames
+
+    def _look(self, pictures: Tensor) -> Tensor:
+        """[n, 3, S, S] uint8 -> [n, D]"""
+        rules = self.loaded.picture
+        assert rules is not None
+        # Position embeddings are for the size that the encoder was trained with; of another they are interpolated.
+        other = rules.side != self.loaded.model.config.image_size
+        output = self.encoder(
+            rules.normalised(pictures),
+            output_hidden_states=self.layer_weights is not None,
+            **({"interpolate_pos_encoding": True} if other and self._interpolates else {}),
+        )
+        return frame_vectors(self.loaded.model, output, self.layer_weights)

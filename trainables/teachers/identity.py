@@ -10,26 +10,26 @@ from typing import Any
 
 from trainables.artifacts import Record, fingerprint, publish
 from trainables.pretrained import checkpoint_identity
-from trainables.spec.base import TeacherName
+from trainables.spec.base import MODALITIES, TeacherName
 from trainables.spec.needs import Needs
 from trainables.spec.run import RunSpec
 from trainables.spec.teachers import EncoderTeacher, Pretrained
 from trainables.storage import Storage
 
-TEACHER_SCHEMA = 2
-TRANSFER_SCHEMA = 2
+TEACHER_SCHEMA = 3
+TRANSFER_SCHEMA = 3
 
 
 @dataclass(frozen=True)
 class TeacherReads:
-    """The fingerprints that a teacher is made from; `teachers` holds the inputs of the fusion teacher."""
+    """The fingerprints that a teacher is made from; `teachers` holds all that the fusion teacher reads."""
 
     corpus: str
     teachers: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, name: TeacherName) -> dict[str, str]:
-        inputs = {t: self.teachers[t] for t in ("audio", "text")} if name == "fusion" else {}
-        return {"corpus": self.corpus, **inputs}
+        inputs = MODALITIES if name == "fusion" else ()
+        return {"corpus": self.corpus, **{str(m): self.teachers[m] for m in inputs if m in self.teachers}}
 
 
 def prefix(fingerprint_: str) -> str:
@@ -37,7 +37,7 @@ def prefix(fingerprint_: str) -> str:
 
 
 def teacher_fingerprint(name: TeacherName, run: RunSpec, corpus: str, others: Mapping[str, str]) -> str:
-    """The identity of a fine-tuned teacher; `others` are the fingerprints of the audio and text teacher."""
+    """The identity of a fine-tuned teacher; `others` are those of the teachers of one modality."""
     spec = getattr(run.teachers, name)
     content: dict[str, Any] = {"name": name, "fold": run.fold, **spec.model_dump(mode="json")}
     if isinstance(spec, EncoderTeacher) and isinstance(spec.encoder, Pretrained):
@@ -53,8 +53,11 @@ def teacher_fingerprints(run: RunSpec, corpus: str) -> dict[TeacherName, str]:
     return found
 
 
-def transfer_fingerprint(run: RunSpec, teachers: Mapping[str, str], needs: Needs) -> str:
-    """The identity of a transfer set. Logits and pooled vectors are always there; the rest as needed."""
+def transfer_fingerprint(run: RunSpec, teachers: Mapping[str, str], needs: Needs, corpus: str) -> str:
+    """The identity of a transfer set. Logits and pooled vectors are always there; the rest as needed.
+
+    `corpus` is a fingerprint: it knows what was kept of the pictures, and is there where no teacher is.
+    """
     content = {
         "features": run.features.model_dump(mode="json"),
         "modalities": list(run.corpus.modalities),
@@ -63,7 +66,8 @@ def transfer_fingerprint(run: RunSpec, teachers: Mapping[str, str], needs: Needs
         "frames": needs.frames,
         "segments": list(needs.segments),
     }
-    return fingerprint("transfer_set", TRANSFER_SCHEMA, content, {str(k): v for k, v in teachers.items()})
+    reads = {"corpus": corpus, **{str(k): v for k, v in teachers.items()}}
+    return fingerprint("transfer_set", TRANSFER_SCHEMA, content, reads)
 
 
 def publish_teacher(

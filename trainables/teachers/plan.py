@@ -25,7 +25,7 @@ class HarvestPlan:
 
     @cached_property
     def fingerprint(self) -> str:
-        return transfer_fingerprint(self.run, self.teachers, self.needs)
+        return transfer_fingerprint(self.run, self.teachers, self.needs, self.corpus)
 
     @property
     def prefix(self) -> str:

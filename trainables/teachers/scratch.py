@@ -12,6 +12,8 @@ from torch import Tensor
 from trainables.corpus import SAMPLE_RATE
 from trainables.spec.teachers import Scratch
 
+SCRATCH_SIDE = 48
+"""Of the pictures that a small image encoder sees, in pixels: 36 patches of 8 by 8."""
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -73,6 +75,23 @@ def scratch_text(spec: Scratch, tokenizer: Any) -> Any:
         pad_token_id=tokenizer.pad_token_id,
     )
     return BertModel(config, add_pooling_layer=False)
+
+
+def scratch_visual(spec: Scratch) -> Any:
+    """ViT over 36 patches and a class token."""
+    from transformers import ViTConfig, ViTModel
+
+    config = ViTConfig(
+        hidden_size=spec.width,
+        num_hidden_layers=spec.layers,
+        num_attention_heads=spec.heads,
+        intermediate_size=4 * spec.width,
+        image_size=SCRATCH_SIDE,
+        patch_size=8,
+        hidden_dropout_prob=0.1,
+        attention_probs_dropout_prob=0.1,
+    )
+    return ViTModel(config, add_pooling_layer=False)
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:

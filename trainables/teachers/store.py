@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trainables.artifacts import fetch
 from trainables.spec.base import TeacherName
-from trainables.spec.teachers import EncoderTeacher, FusionTeacher
+from trainables.spec.teachers import AudioTeacher, EncoderTeacher, FusionTeacher, TextTeacher, VisualTeacher
 from trainables.storage import Storage
 from trainables.teachers.encoders import load_encoder
 from trainables.teachers.fusion import FusionModel, make_fusion
@@ -26,6 +26,11 @@ from trainables.teachers.multi_level import MultiLevelModel
 HEAD = "head.safetensors"
 CARD = "teacher.json"
 
+_ENCODERS: dict[TeacherName, type[EncoderTeacher]] = {
+    "audio": AudioTeacher,
+    "text": TextTeacher,
+    "visual": VisualTeacher,
+}
 TeacherModel = EncoderModel | FusionModel | MultiLevelModel
 
 
@@ -53,17 +58,20 @@ def save_teacher(
     model: TeacherModel,
     spec: EncoderTeacher | FusionTeacher,
     labels: Sequence[str],
+    *,
+    multi_label: bool = False,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     head: dict[str, Tensor] = {
         k: v.detach().cpu().contiguous() for k, v in model.state_dict().items() if not k.startswith("encoder.")
     }
     save_file(head, folder / HEAD)
-    card: dict[str, Any] = {"name": name, "labels": list(labels), "spec": spec.model_dump(mode="json")}
+    card: dict[str, Any] = {"name": name, "labels": list(labels), "multi_label": multi_label}
+    card["spec"] = spec.model_dump(mode="json")
     if isinstance(model, EncoderModel):
         model.loaded.save(folder)
     else:
-        card["inputs"] = list(model.inputs)
+        card["inputs"] = model.inputs
     (folder / CARD).write_text(json.dumps(card, indent=1), "utf-8")
 
 
@@ -74,9 +82,9 @@ def load_teacher(folder: Path, device: str | torch.device = "cpu", attention: bo
     model: TeacherModel
     if name == "fusion":
         fusion: FusionTeacher = TypeAdapter(FusionTeacher).validate_python(card["spec"])
-        model = make_fusion(fusion, *card["inputs"], classes=len(card["labels"]))
+        model = make_fusion(fusion, card["inputs"], classes=len(card["labels"]), multi_label=card["multi_label"])
     else:
-        spec = EncoderTeacher.model_validate(card["spec"])
+        spec = _ENCODERS[name].model_validate(card["spec"])
         loaded = load_encoder(name, folder, attention)
         model = EncoderModel(loaded, len(card["labels"]), spec.dropout, spec.layer_weighting)
     missing, unexpected = model.load_state_dict(load_file(folder / HEAD), strict=False)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from trainables.spec.base import TeacherName
+from trainables.spec.base import Modality, TeacherName
 from trainables.spec.run import RunSpec
-from trainables.spec.teachers import EncoderTeacher, FineTuning, FusionTeacher
+from trainables.spec.teachers import EncoderTeacher, FineTuning, FusionTeacher, VisualTeacher
 from trainables.storage import Storage
-from trainables.teachers.data import AudioSource, FeatureSource, Source, TextSource
+from trainables.teachers.data import AudioSource, FeatureSource, ImageSource, Source, TextSource
 from trainables.teachers.encoders import LoadedEncoder, make_encoder
 from trainables.teachers.frozen import frame_seconds, frozen_source
 from trainables.teachers.fusion import make_fusion
@@ -36,20 +35,23 @@ class Task:
     spec: EncoderTeacher | FusionTeacher
     labels: tuple[str, ...]
     train: Source
-    train_labels: NDArray[np.int64]
+    train_labels: NDArray[Any]
+    """As in `Utterances`."""
     dev: Source
-    dev_labels: NDArray[np.int64]
+    dev_labels: NDArray[Any]
 
     @property
     def training(self) -> FineTuning:
         return self.spec.training
 
 
-def source_of(encoder: LoadedEncoder, texts: Sequence[str], audio: object, silence_seconds: float) -> Source:
-    """The utterances as the encoder reads them; `audio` is a column of FLAC bytes or None."""
+def source_of(encoder: LoadedEncoder, rows: Utterances, silence_seconds: float) -> Source:
+    """The utterances as the encoder reads them."""
     if encoder.wave is not None:
-        return AudioSource(audio, encoder.wave, silence_seconds)  # type: ignore[arg-type]
-    return TextSource(texts, encoder)
+        return AudioSource(rows.audio, encoder.wave, silence_seconds)
+    if encoder.picture is not None:
+        return ImageSource(rows.images, encoder.picture)
+    return TextSource(rows.texts, encoder)
 
 
 def make_task(
@@ -57,13 +59,22 @@ def make_task(
 ) -> Task:
     labels = tuple(corpus_record(storage, reads.corpus).info["labels"])
     spec: EncoderTeacher | FusionTeacher = getattr(run.teachers, name)
-    segments = () if isinstance(spec, EncoderTeacher) else spec.segments
-    rows = read_utterances(storage, reads.corpus, labels, name != "text", run.fold, segments=segments)
+    alone = run.teachers.alone
+    reads_of: Sequence[str] = (name,) if isinstance(spec, EncoderTeacher) else alone
+    rows = read_utterances(
+        storage,
+        reads.corpus,
+        labels,
+        reads_of,
+        run.fold,
+        segments=() if isinstance(spec, EncoderTeacher) else spec.segments,
+        multi_label=run.corpus.multi_label,
+        frames=run.teachers.visual.frames if run.teachers.visual else 0,
+    )
     if isinstance(spec, EncoderTeacher):
         model, sources = _encoder(name, run, spec, rows, len(labels))
     else:
-        frozen = _frozen(storage, reads, device)
-        model, sources = _fusion(spec, frozen, rows, len(labels), run.corpus.min_seconds)
+        model, sources = _fusion(run, spec, _frozen(storage, reads, alone, device), rows, len(labels))
     return Task(
         name, model, spec, labels, sources["train"], rows["train"].labels, sources["dev"], rows["dev"].labels
     )
@@ -72,35 +83,45 @@ def make_task(
 def _encoder(
     name: TeacherName, run: RunSpec, spec: EncoderTeacher, rows: dict[str, Utterances], classes: int
 ) -> tuple[TeacherModel, dict[str, Source]]:
-    loaded = make_encoder(name, spec.encoder, rows["train"].texts, spec.training.seed)
+    frames = {"frames": spec.frames} if isinstance(spec, VisualTeacher) else {}
+    loaded = make_encoder(name, spec.encoder, rows["train"].texts, spec.training.seed, **frames)
     torch.manual_seed(spec.training.seed)
     model = EncoderModel(loaded, classes, spec.dropout, spec.layer_weighting)
     silence = run.corpus.min_seconds
-    return model, {s: source_of(loaded, u.texts, u.audio, silence) for s, u in rows.items()}
+    return model, {s: source_of(loaded, u, silence) for s, u in rows.items()}
 
 
-def _frozen(storage: Storage, reads: TeacherReads, device: str | torch.device) -> list[FineTuned]:
+def _frozen(
+    storage: Storage, reads: TeacherReads, alone: Sequence[Modality], device: str | torch.device
+) -> dict[Modality, FineTuned]:
     with tempfile.TemporaryDirectory(prefix="orch-teachers-") as folder:
-        return [fetch_teacher(storage, reads.teachers[t], Path(folder), device) for t in ("audio", "text")]
+        return {m: fetch_teacher(storage, reads.teachers[m], Path(folder), device) for m in alone}
 
 
 def _fusion(
+    run: RunSpec,
     spec: FusionTeacher,
-    teachers: Sequence[FineTuned],
+    teachers: Mapping[Modality, FineTuned],
     rows: dict[str, Utterances],
     classes: int,
-    silence_seconds: float,
 ) -> tuple[TeacherModel, dict[str, Source]]:
-    """Every worker runs the two frozen teachers once over all rows: cheaper than their passes every epoch."""
+    """Every worker runs the frozen teachers once over all rows: cheaper than their passes every epoch."""
     torch.manual_seed(spec.training.seed)
-    model = make_fusion(spec, teachers[0].encoder.width, teachers[1].encoder.width, classes=classes)
-    return model, {s: _fusion_source(spec, teachers, u, silence_seconds) for s, u in rows.items()}
+    widths = {m: teacher.encoder.width for m, teacher in teachers.items()}
+    model = make_fusion(spec, widths, classes=classes, multi_label=run.corpus.multi_label)
+    silence = run.corpus.min_seconds
+    return model, {s: _fusion_source(spec, teachers, u, silence) for s, u in rows.items()}
 
 
 def _fusion_source(
-    spec: FusionTeacher, teachers: Sequence[FineTuned], rows: Utterances, silence_seconds: float
+    spec: FusionTeacher, teachers: Mapping[Modality, FineTuned], rows: Utterances, silence_seconds: float
 ) -> FeatureSource:
-    audio, text = (source_of(t.encoder.loaded, rows.texts, rows.audio, silence_seconds) for t in teachers)
-    frames, words = (sequences(t.model, s, t.device) for t, s in zip(teachers, (audio, text), strict=True))
-    seconds = frame_seconds(teachers[0].encoder)
-    return frozen_source(spec, frames, words, samples=audio.lengths, segments=rows.segments, seconds=seconds)
+    sources = {m: source_of(t.encoder.loaded, rows, silence_seconds) for m, t in teachers.items()}
+    found = {m: sequences(t.model, sources[m], t.device) for m, t in teachers.items()}
+    return frozen_source(
+        spec,
+        found,
+        samples=sources["audio"].lengths if "audio" in sources else None,
+        segments=rows.segments,
+        seconds=frame_seconds(teachers["audio"].encoder) if "audio" in teachers else 0.0,
+    )

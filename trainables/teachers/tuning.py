@@ -1,4 +1,4 @@
-"""Fine-tuning a teacher: one loop for all three, on any number of workers, resumable at every epoch.
+"""Fine-tuning a teacher: one loop for all, on any number of workers, resumable at every epoch.
 
 The global batch is the unit: its rows depend on (seed, epoch) alone, each worker takes every world-size-th row
 of it in pieces of at most `microbatch`, and gradients are sums over rows divided by the weight of the whole
@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from trainables.errors import DivergedError
-from trainables.losses.supervised import class_weights
-from trainables.metrics import scores
+from trainables.metrics import probabilities_of, scores
 from trainables.reporter import Reporter
 from trainables.spec.base import TeacherName
 from trainables.spec.run import RunSpec
@@ -32,6 +30,7 @@ from trainables.teachers.checkpoint import Progress, copied, load_checkpoint, sa
 from trainables.teachers.data import epoch_batches, prefetched, split_rows
 from trainables.teachers.heads import TeacherOutput
 from trainables.teachers.identity import TeacherReads
+from trainables.teachers.objective import Objective
 from trainables.teachers.running import autocast, latency_ms, run
 from trainables.teachers.store import save_teacher
 from trainables.teachers.task import Task, make_task
@@ -65,7 +64,7 @@ def fine_tune(  # noqa: PLR0917
     task.model.load_state_dict(loop.best)
     dev = loop.evaluate()
     if distributed.rank() == 0:
-        save_teacher(out, name, task.model, task.spec, task.labels)
+        save_teacher(out, name, task.model, task.spec, task.labels, multi_label=loop.objective.several)
     distributed.barrier()
     return {
         "labels": list(task.labels),
@@ -113,9 +112,7 @@ class TuningLoop:
         self.device = torch.device(device)
         self.model = task.model.to(self.device)
         self.optimizer = make_optimizer(self.model, self.spec)
-        counts = np.bincount(task.train_labels, minlength=len(task.labels))
-        self.weights = class_weights(counts.tolist(), self.spec.class_weights).to(self.device)
-        self.targets = torch.from_numpy(task.train_labels).to(self.device)
+        self.objective = Objective(task.train_labels, len(task.labels), self.spec, self.device)
         self.steps = math.ceil(len(task.train_labels) / self.spec.batch_size)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
@@ -163,7 +160,7 @@ class TuningLoop:
         inputs = prefetched(self.task.train.collate, (piece for share in pieces for piece in share))
         total = torch.zeros((), device=self.device)
         for index, (batch, share) in enumerate(zip(batches, pieces, strict=True)):
-            weight = self.weights[self.targets[torch.from_numpy(batch).to(self.device)]].sum()
+            weight = self.objective.weight(batch)
             for _ in share:
                 rows, values = next(inputs)
                 with autocast(self.device, self.spec.precision):
@@ -175,16 +172,12 @@ class TuningLoop:
         return float(distributed.summed(total) / len(batches))
 
     def _loss(self, output: TeacherOutput, rows: NDArray[np.int64]) -> Tensor:
-        """The sum over rows of the weighted cross-entropy; the mean of the members' own beside it, if any."""
-        labels = self.targets[torch.from_numpy(rows).to(self.device)]
-
-        def of(logits: Tensor) -> Tensor:
-            smoothing = self.spec.label_smoothing
-            return F.cross_entropy(logits, labels, self.weights, label_smoothing=smoothing, reduction="sum")
-
+        """The sum over rows of the objective; the mean of the members' own beside it, if any."""
+        whole = self.objective.loss(output.logits, rows)
         if output.members is None:
-            return of(output.logits)
-        return of(output.logits) + torch.stack([of(member) for member in output.members.unbind(1)]).mean()
+            return whole
+        members = [self.objective.loss(member, rows) for member in output.members.unbind(1)]
+        return whole + torch.stack(members).mean()
 
     def _step(self, step: int) -> None:
         parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -201,7 +194,7 @@ class TuningLoop:
         logits = torch.zeros(len(self.task.dev_labels), len(self.task.labels), device=self.device)
         for batch, output in run(self.model, self.task.dev, self.device, rows=rows):
             logits[torch.from_numpy(batch).to(self.device)] = output.logits
-        probabilities = distributed.summed(logits).softmax(1).cpu().numpy()
-        if not np.isfinite(probabilities).all():
+        found = distributed.summed(logits).cpu().numpy()
+        if not np.isfinite(found).all():
             raise DivergedError(f"{self.task.name} teacher: its dev scores are not finite; lower its rates")
-        return scores(self.task.dev_labels, probabilities)
+        return scores(self.task.dev_labels, probabilities_of(found, self.objective.several))

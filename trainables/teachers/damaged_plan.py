@@ -1,0 +1,72 @@
+"""What the damaged test splits of a transfer set are, without loading torch: shards are the unit of resuming."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from trainables import transfer_set
+from trainables.artifacts import fingerprint
+from trainables.spec.robustness import Condition, RobustnessSpec
+from trainables.storage import Storage
+from trainables.teachers.plan import HarvestPlan
+
+DAMAGED_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class DamagedPlan:
+    """One transfer set whose splits are the conditions' names, each of them the test split of `clean`, damaged.
+
+    `clean` must be finished before its shards are damaged.
+    """
+
+    clean: HarvestPlan
+    conditions: tuple[Condition, ...]
+    """At least one, of modalities of the corpus."""
+    robustness: RobustnessSpec
+    """Its seed and the voices of the babble."""
+
+    @classmethod
+    def of(cls, clean: HarvestPlan, robustness: RobustnessSpec) -> DamagedPlan | None:
+        """With every condition that the corpus can be brought into; None where there is none."""
+        corpus = clean.run.corpus
+        conditions = robustness.conditions(corpus.modalities, vectors=corpus.vectors) if robustness.enabled else ()
+        return cls(clean, conditions, robustness) if conditions else None
+
+    @property
+    def storage(self) -> Storage:
+        return self.clean.storage
+
+    @property
+    def taught(self) -> bool:
+        """Whether the student reads the teachers' sequences, so that they are asked again about what is damaged."""
+        return self.clean.run.student.needs.frames
+
+    @cached_property
+    def fingerprint(self) -> str:
+        babble = any(condition.damage == "babble" for condition in self.conditions)
+        content = {
+            "conditions": [condition.model_dump(mode="json") for condition in self.conditions],
+            "seed": self.robustness.seed,
+            "voices": self.robustness.voices if babble else None,
+            "taught": self.taught,
+        }
+        reads = {"corpus": self.clean.corpus, "transfer_set": self.clean.fingerprint}
+        return fingerprint("damaged", DAMAGED_SCHEMA, content, reads)
+
+    @property
+    def prefix(self) -> str:
+        return transfer_set.prefix(self.fingerprint)
+
+    def shard_keys(self) -> list[str]:
+        """The corpus's shards; shard i of the damaged set holds the test rows of the i-th under every condition."""
+        return self.clean.shard_keys()
+
+    def key(self, index: int) -> str:
+        return f"{self.prefix}/{transfer_set.shard_name(index)}"
+
+    def pending(self) -> list[int]:
+        """The shards that are still to be made."""
+        there = {info.key for info in self.storage.list(self.prefix)}
+        return [index for index in range(len(self.shard_keys())) if self.key(index) not in there]
