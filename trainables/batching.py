@@ -146,7 +146,7 @@ class Batcher:
     ) -> None:
         """`needs`: of the whole run, None for the student alone; ArtifactError where the transfer set lacks any."""
         needs = needs or student.needs
-        self._pad_id, self._device = data.pad_id, device
+        self.pad_id, self._device = data.pad_id, device
         self._labels, self._text_hash = as_tensor(data.truth, device), as_tensor(data.text_hash, device)
         self._votes = _votes(data, device) if needs.votes else None
         modalities = tuple(m for m in MODALITIES if m in student.modalities) if student.reads_features else ()
@@ -177,7 +177,7 @@ class Batcher:
         values, mask = self._streams[modality].pad(rows)
         kind = self._kinds[modality]
         if kind == "tokens":
-            values = values.long().masked_fill_(~mask, self._pad_id)
+            values = values.long().masked_fill_(~mask, self.pad_id)
         elif kind == "images":
             values = values * mask[..., None, None]
         else:

@@ -1,8 +1,9 @@
-"""From log-mel frames and word pieces to streams of one width: [batch, time, width] with a mask."""
+"""From log-mel frames, word pieces, pictures, vectors to streams of one width: [batch, time, width] with a mask."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -102,6 +103,53 @@ class AudioStem(nn.Module):
             mask = mask[:, ::2]
         out: Tensor = self.positions(self.norm(x))
         return out, mask
+
+
+class VectorStem(nn.Module):
+    """Vectors that others worked out, each mapped by itself, then positions."""
+
+    def __init__(self, vector: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.project = nn.Linear(vector, width)
+        self.norm = nn.LayerNorm(width)
+        self.positions = Positions(width, dropout)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """vectors [B, T, D] -> [B, T, width]"""
+        out: Tensor = self.positions(self.norm(self.project(vectors)))
+        return out
+
+
+class VisualStem(nn.Module):
+    """Three convolutions of stride 2 over each grey picture, all of it to one vector, then positions in time.
+
+    A picture is first brought to mean 0 and deviation 1, which forgets how bright and how contrasted it was.
+    """
+
+    def __init__(self, side: int, filters: int, width: int, dropout: float) -> None:
+        super().__init__()
+        channels = (1, filters, 2 * filters, 4 * filters)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(a, b, kernel_size=3, stride=2, padding=1) for a, b in pairwise(channels)
+        )
+        for _ in self.convolutions:
+            side = (side + 1) // 2
+        self.project = nn.Linear(channels[-1] * side * side, width)
+        self.norm = nn.LayerNorm(width)
+        self.positions = Positions(width, dropout)
+
+    def forward(self, pictures: Tensor, mask: Tensor) -> Tensor:
+        """pictures uint8 [B, T, side, side], mask [B, T] -> [B, T, width]; only what is valid is looked at."""
+        seen = pictures[mask].to(self.project.weight.dtype)
+        # Of one even shade there is nothing to scale; 1 of 255 is less than a JPEG's error.
+        deviation, mean = torch.std_mean(seen, dim=(1, 2), keepdim=True, correction=0)
+        x = ((seen - mean) / deviation.clamp(min=1.0))[:, None].to(memory_format=torch.channels_last)
+        for convolution in self.convolutions:
+            x = convolution(x).relu()
+        found = self.norm(self.project(x.flatten(1)))
+        stream = found.new_zeros(*mask.shape, found.shape[1]).masked_scatter(mask[..., None], found)
+        out: Tensor = self.positions(stream)
+        return out
 
 
 def resampled(frames: Tensor, mask: Tensor, steps: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,13 @@ import torch
 from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 
+from trainables.absence import only
 from trainables.batching import Batcher, sorted_batches
 from trainables.determinism import reproducible
 from trainables.encoders import Dropout
 from trainables.errors import ArtifactError
 from trainables.metrics import probabilities_of
+from trainables.spec.base import Modality
 from trainables.spec.run import RunSpec
 from trainables.spec.student import StudentSpec
 from trainables.students import Sizes, Student, make_student
@@ -58,11 +61,17 @@ class Latency:
 
 
 def predict(
-    student: Student, data: TransferSet, split: str, batch_size: int = 64, device: str = "cpu"
+    student: Student,
+    data: TransferSet,
+    split: str,
+    batch_size: int = 64,
+    device: str = "cpu",
+    *,
+    kept: Sequence[Modality] | None = None,
 ) -> Predictions:
-    """The student's logits on every row of a split."""
+    """The student's logits on every row of a split; `kept`: with no other of its modalities than these."""
     batcher = Batcher(data, student.spec, device=device)
-    return predict_rows(student, batcher, data, data.rows(split, student.modalities), batch_size)
+    return predict_rows(student, batcher, data, data.rows(split, student.modalities), batch_size, kept=kept)
 
 
 def predict_rows(
@@ -71,10 +80,12 @@ def predict_rows(
     data: TransferSet,
     rows: NDArray[np.int64],
     batch_size: int = 64,
+    *,
+    kept: Sequence[Modality] | None = None,
 ) -> Predictions:
     """The same for rows and a batcher at hand. Leaves the student in evaluation mode."""
     student.eval()
-    logits, members = _outputs(student, batcher, rows, batch_size)
+    logits, members = _outputs(student, batcher, rows, batch_size, kept)
     return Predictions(rows, np.asarray(data.truth[rows]), logits, members)
 
 
@@ -96,10 +107,16 @@ def mc_predict(
 
 
 def predict_dev(
-    student: Student, batcher: Batcher, data: TransferSet, rows: NDArray[np.int64], batch_size: int = 64
+    student: Student,
+    batcher: Batcher,
+    data: TransferSet,
+    rows: NDArray[np.int64],
+    batch_size: int = 64,
+    *,
+    kept: Sequence[Modality] | None = None,
 ) -> Predictions:
     """On dev, where a late fusion is fitted: each half's logits are then those of the fit on the other half."""
-    found = predict_rows(student, batcher, data, rows, batch_size)
+    found = predict_rows(student, batcher, data, rows, batch_size, kept=kept)
     if found.members is None:
         return found
     logits = student.fit_fusion(torch.from_numpy(found.members), torch.from_numpy(found.labels))
@@ -108,11 +125,17 @@ def predict_dev(
 
 @torch.no_grad()
 def _outputs(
-    student: Student, batcher: Batcher, rows: NDArray[np.int64], batch_size: int
+    student: Student,
+    batcher: Batcher,
+    rows: NDArray[np.int64],
+    batch_size: int,
+    kept: Sequence[Modality] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Logits [N, C] and members [N, M, C], if any, in the order of `rows`."""
+    every = student.modalities
+    read = every if kept is None else kept
     batches = sorted_batches(rows, batcher.lengths, batch_size)
-    outputs = [student(batcher.batch(index)) for index in batches]
+    outputs = [student(only(batcher.batch(index), every, read, batcher.pad_id)) for index in batches]
     order = np.argsort(np.concatenate(batches))
     logits = torch.cat([one.logits for one in outputs]).float().cpu().numpy()[order]
     if outputs[0].members is None:

@@ -11,12 +11,14 @@ import functools
 import itertools
 import math
 import operator
+import random
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables import checkpoint
+from trainables.absence import drawn, without
 from trainables.batching import Batch, Batcher, epoch_batches
 from trainables.determinism import derive
 from trainables.errors import DivergedError
@@ -32,7 +35,8 @@ from trainables.method import BaseMethod, Step
 from trainables.metrics import scores
 from trainables.reporter import Reporter
 from trainables.schedules import warmup_cosine
-from trainables.spec.metrics import LOWER_IS_BETTER, METRICS
+from trainables.spec.base import Modality
+from trainables.spec.metrics import LOWER_IS_BETTER, metrics_of
 from trainables.spec.run import RunSpec
 from trainables.students import Student
 from trainables.transfer_set import TransferSet
@@ -105,6 +109,7 @@ class Loop:
         if self.held_out is not None:
             self.rows = np.setdiff1d(self.rows, self.held_out)
         self.dev_rows = data.rows("dev", student.modalities)
+        self.inputs = run.method.inputs(student.modalities)
         self.parameters = [*student.parameters(), *method.heads.parameters()]
         self.optimizer = _optimizer(self.parameters, run)
         self.state = Progress()
@@ -176,11 +181,15 @@ class Loop:
     ) -> dict[str, Tensor]:
         slices = self.world.slices(batch)
         own = self.batcher.batch(slices[self.world.rank], weights)
+        views = self.method.views(own)
+        own = self._given(batch, own)
         rate = float(self.optimizer.param_groups[0]["lr"])
         self.method.before_step(Step(self.student, own, progress, rate, lambda: next(self._draws)))
         half = self.run.training.precision == "bfloat16"
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=half):
             output = self.student(own, self.method.attention(progress))
+            if views:
+                output = replace(output, views={name: self.student(view) for name, view in views.items()})
         if self.world.size > 1:
             output = self.world.gather(output, [len(s) for s in slices])
             own = self.batcher.targets(np.concatenate(slices), weights)
@@ -193,6 +202,19 @@ class Loop:
         nn.utils.clip_grad_norm_(self.parameters, self.run.training.clip)
         self.optimizer.step()
         return terms
+
+    def _given(self, batch: NDArray[np.int64], own: Batch) -> Batch:
+        """What the student sees of its slice of the batch: modalities dropped, and what the method takes away.
+
+        The draws are of the whole batch, so that they do not depend on how many workers share it.
+        """
+        seed = derive(self.run.seed, "given", self.state.epoch, *batch[:8].tolist())
+        p, modalities = self.run.training.modality_dropout, self.student.modalities
+        if p and len(modalities) > 1:
+            draws = np.random.default_rng(seed).random((len(batch), len(modalities)))
+            chance = torch.from_numpy(draws[self.world.rank :: self.world.size]).to(own.index.device)
+            own = without(own, drawn(own, modalities, chance, p), self.batcher.pad_id)
+        return self.method.given(own, random.Random(seed))
 
     @contextmanager
     def _same_draws(self, batch: Batch) -> Iterator[None]:
@@ -219,18 +241,31 @@ class Loop:
             group["lr"] = rate
 
     def _score(self, epoch: int) -> dict[str, float]:
-        """Every metric on dev, by rank 0; DivergedError where the logits are not finite."""
-        found = [math.nan] * len(METRICS)
+        """Every metric on dev, by rank 0; DivergedError where the logits are not finite.
+
+        Where the method scores several inputs, each metric is the mean over them, and beside it stands each one's.
+        """
+        names = self._names()
+        found = [math.nan] * len(names)
         if self.world.rank == 0:
-            dev = predict_dev(self.student, self.batcher, self.data, self.dev_rows)
-            if np.isfinite(dev.logits).all():
-                measured = scores(dev.labels, dev.probabilities)
-                found = [measured[name] for name in METRICS]
-        shared = dict(zip(METRICS, self.world.from_first(found, self.device), strict=True))
+            measured = [self._measured(kept) for kept in self.inputs]
+            if all(measured):
+                found = [fmean(each) for each in zip(*(one.values() for one in measured), strict=True)]
+                found += [one[self.run.metric] for one in measured] if len(measured) > 1 else []
+        shared = dict(zip(names, self.world.from_first(found, self.device), strict=True))
         for name, value in shared.items():
             if not math.isfinite(value):
                 raise DivergedError(f"epoch {epoch}: dev/{name} is {value}; lower training.learning_rate")
         return shared
+
+    def _names(self) -> tuple[str, ...]:
+        each = (f"{'+'.join(kept)}/{self.run.metric}" for kept in self.inputs if len(self.inputs) > 1)
+        return (*metrics_of(self.data.multi_label), *each)
+
+    def _measured(self, kept: tuple[Modality, ...]) -> dict[str, float]:
+        """The scores on dev with no other modality than these; empty where the logits are not finite."""
+        dev = predict_dev(self.student, self.batcher, self.data, self.dev_rows, kept=kept)
+        return scores(dev.labels, dev.probabilities) if np.isfinite(dev.logits).all() else {}
 
     def _keep(self, epoch: int, score: float, counts: bool) -> None:
         state, sign = self.state, -1.0 if self.run.metric in LOWER_IS_BETTER else 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -72,6 +73,14 @@ class BaseMethod:
     def attention(self, progress: float) -> int:
         """Side of the grid of attention maps that `loss` wants in the student's output; 0: none."""
         return 0
+
+    def given(self, batch: Batch, chance: random.Random) -> Batch:
+        """What the student is given of the batch. `chance` draws the same on every worker."""
+        return batch
+
+    def views(self, batch: Batch) -> dict[str, Batch]:
+        """Further forms of the batch, on which the student runs, too: `StudentOutput.views` by the same names."""
+        return {}
 
     def before_step(self, step: Step) -> None:
         """What is adapted before a step, such as a temperature."""

@@ -16,7 +16,7 @@ from trainables.method import Setting
 from trainables.methods import METHODS
 from trainables.reporter import Reporter
 from trainables.spec.demands import needs_of, teachers_needed
-from trainables.spec.metrics import METRICS
+from trainables.spec.metrics import metrics_of
 from trainables.spec.run import RunSpec
 from trainables.students import Sizes, Student, build_student, make_student
 from trainables.transfer_set import TransferSet
@@ -46,8 +46,9 @@ def train(
     Raises DivergedError (a loss or a score that is not finite), ArtifactError (the transfer set lacks what the
     run needs, or the checkpoint is of another run), SpecError (unknown metric, several workers for one).
     """
-    if run.metric not in METRICS:
-        raise SpecError(f"metric {run.metric!r}: no such metric; there are {', '.join(METRICS)}")
+    metrics = metrics_of(data.multi_label)
+    if run.metric not in metrics:
+        raise SpecError(f"metric {run.metric!r}: no such metric; there are {', '.join(metrics)}")
     if run.method.single_worker and World.current().size > 1:
         raise SpecError(
             f"method {run.method.type} must see its whole batch in one process; train it with one worker"

@@ -52,6 +52,7 @@ class World:
             {m: whole(x) for m, x in output.crossed.items()},
             {m: whole(x) for m, x in output.attention.items()},
             None if output.members is None else whole(output.members),
+            {name: self.gather(view, sizes) for name, view in output.views.items()},
         )
 
     def combine(self, student: nn.Module, heads: nn.Module) -> None:

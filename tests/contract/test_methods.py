@@ -52,6 +52,11 @@ SETTINGS: list[dict[str, Any]] = [
         "curriculum": {"type": "teacher_nll"},
     },
     {"type": "meta_knowledge", "terms": {"crd": {"enabled": True}}, "weighting": "homoscedastic"},
+    {"type": "co_learning"},
+    {"type": "co_learning", "mode": "joint", "terms": {"kd": {"enabled": True}}},
+    {"type": "co_learning", "mode": "distil", "weighting": "homoscedastic"},
+    {"type": "co_learning", "mutual": 0.5, "parts": "single", "curriculum": {"type": "teacher_nll"}},
+    {"type": "co_learning", "mode": "dropout"},
     {"type": "meta_knowledge", "kd_weight": 0, "curriculum": {"type": "rater_disagreement"}},
 ]
 EVERY = pytest.mark.parametrize("modalities", MODALITIES, ids="+".join)

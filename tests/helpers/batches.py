@@ -24,13 +24,16 @@ def with_values(
     return replace(batch, streams={**batch.streams, modality: changed})
 
 
-def longer(batch: Batch, steps: int = 9) -> Batch:
-    """The same utterances with more padding; in it pieces are words, and frames 50."""
+def longer(batch: Batch, steps: int = 9, *, noisy_frames: bool = False) -> Batch:
+    """The same utterances with more padding, in which pieces are words and pictures grey; frames are 0 or noise."""
     for modality, stream in batch.streams.items():
         mask = nn.functional.pad(stream.mask, (0, steps))
         widened = torch.zeros(len(batch), mask.shape[1], *stream.values.shape[2:], dtype=stream.values.dtype)
         widened[:, : stream.values.shape[1]] = stream.values
-        widened[~mask] = 11 if modality == "text" else 50
+        if stream.values.dtype.is_floating_point:
+            widened[~mask] = 50.0 * noisy_frames
+        else:
+            widened[~mask] = 11
         batch = with_values(batch, modality, widened, mask)
     return batch
 

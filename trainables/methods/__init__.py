@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from trainables.method import BaseMethod, Setting
 from trainables.methods.cmd import CMDMethod
+from trainables.methods.co_learning import CoLearningMethod
 from trainables.methods.contrastive_regularisation import ContrastiveRegularisationMethod
 from trainables.methods.distil import DistilMethod
 from trainables.methods.meta_knowledge import MetaKnowledgeMethod
@@ -17,4 +18,5 @@ METHODS: dict[str, Callable[[Setting], BaseMethod]] = {
     "distil": DistilMethod,
     "meta_knowledge": MetaKnowledgeMethod,
     "contrastive_regularisation": ContrastiveRegularisationMethod,
+    "co_learning": CoLearningMethod,
 }

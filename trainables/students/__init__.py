@@ -11,6 +11,7 @@ from trainables.spec.student import StudentSpec
 from trainables.students.audio_text import AudioTextStudent
 from trainables.students.base import Sizes, Student, StudentOutput, Widths
 from trainables.students.cnn_lstm import CnnLstmStudent
+from trainables.students.cross_modal import CrossModalStudent
 from trainables.students.inverted import InvertedStudent
 from trainables.students.multi_level import MultiLevelStudent
 from trainables.transfer_set import TransferSet
@@ -22,6 +23,7 @@ STUDENTS: dict[str, Callable[[Any, Sizes], Student]] = {
     "inverted_transformer": InvertedStudent,
     "multi_level_fusion": MultiLevelStudent,
     "cnn_lstm": CnnLstmStudent,
+    "cross_modal_transformer": CrossModalStudent,
 }
 
 

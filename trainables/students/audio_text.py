@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from trainables.batching import Batch
-from trainables.encoders import AudioStem, TokenEmbedding, principal_components
+from trainables.encoders import AudioStem, TokenEmbedding
 from trainables.fusion import CrossModal, Pooling, SelfStack, key_mask, masked_mean
 from trainables.losses.attention import resize_map
 from trainables.spec.base import Modality
 from trainables.spec.student import AudioTextTransformer
-from trainables.students.base import Classifier, Sizes, Student, StudentOutput, Widths, token_table
+from trainables.students.base import Classifier, Sizes, Student, StudentOutput, Widths, take_over_table
 from trainables.transfer_set import TransferSet
 
 
@@ -60,11 +60,8 @@ class AudioTextStudent(Student):
         return StudentOutput(self.classifier(embedding).float(), embedding, pooled, crossed, maps)
 
     def take_over(self, data: TransferSet) -> None:
-        if self.spec.token_init != "teacher" or "text" not in self.modalities:
-            return
-        with torch.no_grad():
-            self.text.table.weight.copy_(principal_components(token_table(data), self.spec.token_width))
-        self.text.table.weight.requires_grad_(self.spec.token_training == "trained")
+        if "text" in self.modalities:
+            take_over_table(self.text.table, self.spec, data)
 
     def _streams(self, batch: Batch) -> tuple[dict[Modality, Tensor], dict[Modality, Tensor]]:
         streams: dict[Modality, Tensor] = {}

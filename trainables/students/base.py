@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from trainables.batching import Batch
-from trainables.encoders import Dropout
+from trainables.encoders import Dropout, principal_components
 from trainables.errors import ArtifactError
 from trainables.spec.base import MODALITIES, Modality
 from trainables.spec.student import AnyStudent
@@ -78,6 +78,17 @@ class Widths:
     crossed: dict[Modality, int] = field(default_factory=dict)
 
 
+class TokenSpec(Protocol):
+    """What a spec says of its word table."""
+
+    @property
+    def token_width(self) -> int: ...
+    @property
+    def token_init(self) -> str: ...
+    @property
+    def token_training(self) -> str: ...
+
+
 class Student(nn.Module):
     """Reads the streams of its modalities; what else a batch holds is ignored."""
 
@@ -130,6 +141,15 @@ class Classifier(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         out: Tensor = self.out(self.outer(self.dropout(self.inner(h).relu())) + h)
         return out
+
+
+def take_over_table(table: nn.Embedding, spec: TokenSpec, data: TransferSet) -> None:
+    """Start the word table as the leading principal components of the text teacher's, where the spec says so."""
+    if spec.token_init != "teacher":
+        return
+    with torch.no_grad():
+        table.weight.copy_(principal_components(token_table(data), spec.token_width))
+    table.weight.requires_grad_(spec.token_training == "trained")
 
 
 def token_table(data: TransferSet) -> Tensor:

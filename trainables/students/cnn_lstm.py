@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from trainables.batching import Batch
-from trainables.encoders import Dropout, principal_components, resampled
+from trainables.encoders import Dropout, resampled
 from trainables.fusion import key_mask
 from trainables.spec.base import Modality
 from trainables.spec.student import CnnLstm
-from trainables.students.base import Sizes, Student, StudentOutput, Widths, token_table
+from trainables.students.base import Sizes, Student, StudentOutput, Widths, take_over_table
 from trainables.transfer_set import TransferSet
 
 
@@ -102,11 +102,8 @@ class CnnLstmStudent(Student):
         return StudentOutput(self.classifier(self.dropout(embedding)).float(), embedding, pooled)
 
     def take_over(self, data: TransferSet) -> None:
-        if self.spec.token_init != "teacher" or "text" not in self.modalities:
-            return
-        with torch.no_grad():
-            self.text.table.weight.copy_(principal_components(token_table(data), self.spec.token_width))
-        self.text.table.weight.requires_grad_(self.spec.token_training == "trained")
+        if "text" in self.modalities:
+            take_over_table(self.text.table, self.spec, data)
 
 
 def _halved(side: int, times: int) -> int:
