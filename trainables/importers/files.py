@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainables.errors import CorpusError
+from trainables.importers.lfs import LARGEST, is_stub
 
 DEPTH = 6
 SUFFIXES = (".wav", ".flac")
@@ -19,6 +20,8 @@ SUFFIXES = (".wav", ".flac")
 class Clip:
     path: Path
     size: int
+    stub: bool = False
+    """Whether it is a Git-LFS stub, which a file of the same name in another format or folder replaces."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,15 @@ class Clips:
                     raise CorpusError(differ(self.of[name].path, path))
 
     def remarks(self) -> Iterator[str]:
+        yield from self.twice()
+        if self.others:
+            yield f"{plural(self.others, 'clip is', 'clips are')} there as wav and as flac; the wav was read"
+
+    def twice(self) -> Iterator[str]:
         copies = sum(len(paths) for paths in self.copies.values())
         if copies:
             first = next(iter(self.copies.values()))[0]
             yield f"{plural(copies, 'file is', 'files are')} there twice, byte for byte (as {first}), and read once"
-        if self.others:
-            yield f"{plural(self.others, 'clip is', 'clips are')} there as wav and as flac; the wav was read"
 
     def digest_lines(self) -> Iterator[bytes]:
         """Names and sizes, not where the files lie."""
@@ -67,28 +73,51 @@ def walk(folder: Path, corpus: str, depth: int = DEPTH) -> Iterator[os.DirEntry[
             yield entry
 
 
-def find_clips(entries: Iterable[os.DirEntry[str]], wanted: Callable[[Path], bool]) -> Clips:
-    """The `SUFFIXES` files among `entries` that are `wanted` (asked once a file; it may raise for a bad name)."""
-    found: dict[tuple[str, str], list[Clip]] = {}
+def stem(path: Path) -> str:
+    return path.stem
+
+
+def find_clips(
+    entries: Iterable[os.DirEntry[str]],
+    wanted: Callable[[Path], bool],
+    suffixes: Sequence[str] = SUFFIXES,
+    name: Callable[[Path], str] = stem,
+) -> Clips:
+    """The files of `suffixes` (the first one preferred) that are `wanted`, which may raise for a bad name.
+
+    Files of one `name` are one clip. CorpusError where two of one name and format differ in size.
+    """
+    found: dict[str, dict[str, list[Clip]]] = {}
     for entry in entries:
         path = Path(entry.path)
-        if path.suffix.lower() in SUFFIXES and wanted(path):
-            found.setdefault((path.stem, path.suffix.lower()), []).append(Clip(path, entry.stat().st_size))
+        suffix = path.suffix.lower()
+        if suffix in suffixes and wanted(path):
+            found.setdefault(name(path), {}).setdefault(suffix, []).append(_clip(entry))
     clips: dict[str, Clip] = {}
     copies: dict[str, list[Path]] = {}
     others = 0
-    for (stem, _), same in sorted(found.items(), key=lambda item: SUFFIXES.index(item[0][1])):
-        first, *rest = sorted(same, key=lambda clip: (len(clip.path.parts), clip.path))
-        for clip in rest:
-            if clip.size != first.size:
-                raise CorpusError(differ(first.path, clip.path))
-        if stem in clips:
-            others += 1
-            continue
-        clips[stem] = first
+    for clip, formats in sorted(found.items()):
+        kept = [_one(formats[suffix]) for suffix in suffixes if suffix in formats]
+        clips[clip], rest = min(kept, key=lambda one: one[0].stub)
+        others += len(kept) - 1 if clips[clip] is kept[0][0] else 0
         if rest:
-            copies[stem] = [clip.path for clip in rest]
-    return Clips(dict(sorted(clips.items())), copies, others)
+            copies[clip] = rest
+    return Clips(clips, copies, others)
+
+
+def _clip(entry: os.DirEntry[str]) -> Clip:
+    size = entry.stat().st_size
+    return Clip(Path(entry.path), size, stub=size < LARGEST and is_stub(Path(entry.path)))
+
+
+def _one(same: Iterable[Clip]) -> tuple[Clip, list[Path]]:
+    """The clip among files of one name and format, and its copies: no stub where there is another."""
+    first, *rest = sorted(same, key=lambda clip: (clip.stub, len(clip.path.parts), clip.path))
+    copies = [clip for clip in rest if clip.stub == first.stub]
+    for clip in copies:
+        if clip.size != first.size:
+            raise CorpusError(differ(first.path, clip.path))
+    return first, [clip.path for clip in copies]
 
 
 def plural(count: int, one: str, many: str) -> str:

@@ -28,7 +28,7 @@ def explain(stubs: int, files: int, root: Path) -> str:
     """What is there instead of the files, and how to get them: one sentence for the user."""
     which = "the file is a Git-LFS stub" if files == 1 else f"{stubs} of {files} files are Git-LFS stubs"
     return (
-        f"{root}: {which}: a few lines of text that stand for the content, as a zip download or a clone without Git "
-        "LFS leaves them; in a clone run `git lfs install`, then `git lfs pull`, or fetch each file from "
+        f"{root}: {which}, a few lines of text that stand for the content, as a zip download or a clone without "
+        "Git LFS leaves them; in a clone run `git lfs install`, then `git lfs pull`, or fetch each file from "
         "https://media.githubusercontent.com/media/OWNER/REPOSITORY/BRANCH/PATH"
     )
