@@ -1,5 +1,10 @@
 """Uncertainty and calibration (methods reference, sections 1.3 and 6.4). Entropies are in nats.
 
+With one label an utterance, labels are [samples] and probabilities a softmax; with several, labels are
+[samples, labels] of 0 and 1 and each probability is one label's own. `ece` is then the mean over labels, and `mce`
+the maximum, of |share of samples with the label - mean probability of it| in bins of that probability. `aurc` is of
+one label alone.
+
 Low entropy is not calibration: print `ece` next to any entropy. On about 1000 utterances `ece` is biased
 upwards; give its bootstrap interval (`trainables.statistics`).
 """
@@ -11,33 +16,43 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
-from scipy.special import entr, log_softmax
+from scipy.special import entr, log_expit, log_softmax
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
 Doubles = npt.NDArray[np.float64]
+Labels = npt.NDArray[Any]
 Binning = Literal["width", "mass"]
 
 BINS = 15
 _TEMPERATURES = (0.05, 20.0)
 
 
-def predictive_entropy(mc: Floats) -> Doubles:
-    """Entropy of the mean over passes: [samples] within [0, log C].
+def predictive_entropy(mc: Floats, *, bernoulli: bool = False) -> Doubles:
+    """Entropy of the mean over passes: [samples] within [0, log C], or [0, C log 2] of `bernoulli`.
 
-    mc: probabilities [passes, samples, classes], here as in the three functions that follow.
+    mc: probabilities [passes, samples, classes], here as in the three functions that follow. `bernoulli`: each
+    class is a label that is there or not by itself, and entropies are summed over the labels.
     """
-    return np.asarray(entr(mc.astype(np.float64).mean(axis=0)).sum(axis=1))
+    return _entropy(mc.astype(np.float64).mean(axis=0), bernoulli)
 
 
-def expected_entropy(mc: Floats) -> Doubles:
+def expected_entropy(mc: Floats, *, bernoulli: bool = False) -> Doubles:
     """Mean over passes of the entropy: [samples]. The part of the uncertainty that lies in the data."""
-    return np.asarray(entr(mc.astype(np.float64)).sum(axis=2).mean(axis=0))
+    return np.asarray(_entropy(mc.astype(np.float64), bernoulli).mean(axis=0))
 
 
-def mutual_information(mc: Floats) -> Doubles:
-    """Predictive less expected entropy (BALD): [samples], at least 0. The part that lies in the model."""
-    return np.maximum(predictive_entropy(mc) - expected_entropy(mc), 0.0)
+def mutual_information(mc: Floats, *, bernoulli: bool = False) -> Doubles:
+    """Predictive less expected entropy (BALD): [samples], at least 0. The part that lies in the model.
+
+    Of `bernoulli` it is the sum over labels of each label's own, which says nothing of how labels go together.
+    """
+    return np.maximum(predictive_entropy(mc, bernoulli=bernoulli) - expected_entropy(mc, bernoulli=bernoulli), 0.0)
+
+
+def _entropy(probabilities: Doubles, bernoulli: bool) -> Doubles:
+    found = entr(probabilities) + entr(1 - probabilities) if bernoulli else entr(probabilities)
+    return np.asarray(found.sum(axis=-1))
 
 
 def class_deviation(mc: Floats) -> Doubles:
@@ -45,19 +60,19 @@ def class_deviation(mc: Floats) -> Doubles:
     return np.asarray(mc.astype(np.float64).std(axis=0))
 
 
-def ece(labels: Ints, probabilities: Floats, bins: int = BINS, binning: Binning = "width") -> float:
+def ece(labels: Labels, probabilities: Floats, bins: int = BINS, binning: Binning = "width") -> float:
     """Expected calibration error: sum over bins of n_b / N |accuracy_b - confidence_b|, within [0, 1].
 
-    labels [samples]; probabilities [samples, classes]. `width`: bins (k/B, (k+1)/B] of equal width;
-    `mass`: bins of equal count (to within one), in order of confidence.
+    labels [samples] or [samples, labels]; probabilities [samples, classes]. `width`: bins (k/B, (k+1)/B] of equal
+    width; `mass`: bins of equal count (to within one), in order of confidence.
     """
-    counts, gaps = _gaps(labels, probabilities, bins, binning)
-    return float((counts * gaps).sum() / counts.sum())
+    found = [_gaps(*pair, bins, binning) for pair in _calibrations(labels, probabilities)]
+    return float(np.mean([(counts * gaps).sum() / counts.sum() for counts, gaps in found]))
 
 
-def mce(labels: Ints, probabilities: Floats, bins: int = BINS, binning: Binning = "width") -> float:
+def mce(labels: Labels, probabilities: Floats, bins: int = BINS, binning: Binning = "width") -> float:
     """Maximum calibration error: the largest |accuracy_b - confidence_b| of a bin that is not empty."""
-    return float(_gaps(labels, probabilities, bins, binning)[1].max())
+    return max(float(_gaps(*pair, bins, binning)[1].max()) for pair in _calibrations(labels, probabilities))
 
 
 def aurc(labels: Ints, probabilities: Floats) -> float:
@@ -73,16 +88,21 @@ def aurc(labels: Ints, probabilities: Floats) -> float:
     return float(risk.mean())
 
 
-def fit_temperature(logits: Floats, labels: Ints) -> float:
+def fit_temperature(logits: Floats, labels: Labels) -> float:
     """The T within [0.05, 20] for which softmax(logits / T) has the least NLL (Guo et al. 2017). Give it dev only.
 
-    logits [samples, classes]; labels [samples]. The NLL is convex in 1 / T, so the minimum found is the
-    only one; logits that are always right end at the lower bound.
+    logits [samples, classes]; labels [samples], or [samples, labels], for which one T serves every label's
+    sigmoid(logit / T). The NLL is convex in 1 / T, so the minimum found is the only one; logits that are always
+    right end at the lower bound.
     """
-    scores, rows = logits.astype(np.float64), np.arange(len(labels))
+    scores = logits.astype(np.float64)
+    rows, signs = np.arange(len(labels)), np.where(labels > 0.5, 1.0, -1.0)
 
     def nll(log_temperature: float) -> float:
-        return float(-log_softmax(scores / np.exp(log_temperature), axis=1)[rows, labels].mean())
+        cooled = scores / np.exp(log_temperature)
+        if labels.ndim == 2:
+            return float(-log_expit(signs * cooled).mean())
+        return float(-log_softmax(cooled, axis=1)[rows, labels].mean())
 
     low, high = np.log(_TEMPERATURES)
     found = minimize_scalar(nll, bounds=(low, high), method="bounded", options={"xatol": 1e-7})
@@ -95,14 +115,20 @@ def confidences(labels: Ints, probabilities: Floats) -> tuple[Doubles, Doubles]:
     return confidence, (probabilities.argmax(axis=1) == labels).astype(np.float64)
 
 
+def _calibrations(labels: Labels, probabilities: Floats) -> list[tuple[Doubles, Doubles]]:
+    """Confidence and outcome, each [samples]: of the chosen class, or of every label."""
+    if labels.ndim == 1:
+        return [confidences(labels, probabilities)]
+    return list(zip(probabilities.T.astype(np.float64), labels.T.astype(np.float64), strict=True))
+
+
 def width_bin(confidence: Doubles, bins: int = BINS) -> npt.NDArray[np.int64]:
     """The bin (k/B, (k+1)/B] in which each confidence lies: int64 [samples] within [0, bins)."""
     return np.asarray(np.clip(np.ceil(confidence * bins) - 1, 0, bins - 1), dtype=np.int64)
 
 
-def _gaps(labels: Ints, probabilities: Floats, bins: int, binning: Binning) -> tuple[Doubles, Doubles]:
+def _gaps(confidence: Doubles, correct: Doubles, bins: int, binning: Binning) -> tuple[Doubles, Doubles]:
     """Count and |accuracy - confidence| of every bin that is not empty."""
-    confidence, correct = confidences(labels, probabilities)
     if binning == "width":
         bin_of = width_bin(confidence, bins)
     else:

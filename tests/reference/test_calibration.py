@@ -7,8 +7,8 @@ from math import log
 import numpy as np
 import pytest
 import torch
-from scipy.special import softmax
-from torchmetrics.functional.classification import multiclass_calibration_error
+from scipy.special import expit, softmax
+from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
 from trainables.uncertainty import aurc, ece, fit_temperature, mce
 
@@ -121,3 +121,59 @@ def test_scaling_the_logits_scales_the_temperature() -> None:
 
 def test_logits_that_are_always_right_end_at_the_bound() -> None:
     assert fit_temperature(np.array([[1.0, 0.0]]), np.array([0])) == pytest.approx(0.05, rel=1e-2)
+
+
+def sets(samples: int = 700) -> tuple[np.ndarray, np.ndarray]:
+    """Labels [samples, 4] float32 of 0 and 1 and logits that are three times too large."""
+    random = np.random.default_rng(6)
+    logits = random.normal([0.0, -1.0, -1.0, -2.0], size=(samples, 4))
+    return (random.random(logits.shape) < expit(logits)).astype(np.float32), 3 * logits
+
+
+def test_several_labels_by_hand() -> None:
+    # Bins of width 1/5. Label 0: 0.1 twice, there once: gap 0.4; 0.9 twice, there twice: gap 0.1. Label 1: 0.3 four
+    # times, there once: gap 0.05. Mean and maximum over labels.
+    labels = np.array([[1, 0], [0, 0], [1, 1], [1, 0]])
+    probabilities = np.array([[0.1, 0.3], [0.1, 0.3], [0.9, 0.3], [0.9, 0.3]])
+    assert ece(labels, probabilities, bins=5) == pytest.approx((0.25 + 0.05) / 2)
+    assert mce(labels, probabilities, bins=5) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("bins", [5, 15])
+def test_several_labels_against_torchmetrics(bins: int) -> None:
+    labels, logits = sets()
+    probabilities = expit(logits)
+    given, target = torch.from_numpy(probabilities.T.copy()), torch.from_numpy(labels.T.copy()).long()
+    for ours, norm, joined in ((ece, "l1", np.mean), (mce, "max", np.max)):
+        each = [binary_calibration_error(given[c], target[c], n_bins=bins, norm=norm).item() for c in range(4)]
+        assert ours(labels, probabilities, bins=bins) == pytest.approx(float(joined(each)), abs=1e-6)
+
+
+def test_equal_mass_of_several_labels_against_a_loop() -> None:
+    labels, logits = sets(701)
+    probabilities, total = expit(logits), 0.0
+    for truth, given in zip(labels.T, probabilities.T, strict=True):
+        rows = sorted(zip(given.tolist(), (truth > 0).tolist(), strict=True))
+        total += sum(abs(sum(r - c for c, r in part)) for part in _parts(rows, 15)) / 701
+    assert ece(labels, probabilities, binning="mass") == pytest.approx(total / 4, abs=1e-12)
+
+
+def test_temperature_of_several_labels_by_hand() -> None:
+    # Logit 2 log 3, there three times in four: NLL is least where sigmoid(logit / T) = 3/4, so T = 2. A second
+    # label with the opposite signs agrees.
+    labels = np.array([[1, 0], [1, 0], [1, 0], [0, 1]], dtype=np.float32)
+    logits = np.tile([2 * log(3), -2 * log(3)], (4, 1))
+    assert fit_temperature(logits, labels) == pytest.approx(2.0, abs=1e-4)
+
+
+def test_temperature_of_several_labels_and_its_effect() -> None:
+    labels, logits = sets()
+    found = fit_temperature(logits, labels)
+    given, target = torch.from_numpy(logits), torch.from_numpy(labels).double()
+
+    def nll(temperature: float) -> float:
+        return float(torch.nn.functional.binary_cross_entropy_with_logits(given / temperature, target))
+
+    assert nll(found) <= min(nll(t) for t in np.geomspace(0.05, 20, 1001)) + 1e-9
+    assert found == pytest.approx(3.0, abs=0.5)
+    assert ece(labels, expit(logits / found)) < 0.5 * ece(labels, expit(logits))

@@ -6,10 +6,11 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scipy.special import expit
 from scipy.stats import binom
 
-from trainables.metrics import scores
-from trainables.spec.metrics import METRICS
+from trainables.metrics import AT_THRESHOLDS, scores, tuned_scores, tuned_thresholds
+from trainables.spec.metrics import METRICS, MULTI_LABEL_METRICS, TUNED
 from trainables.statistics import bootstrap_interval, paired_bootstrap, point
 
 
@@ -111,3 +112,94 @@ def test_parts_of_the_resamples_do_not_change_the_result(monkeypatch: pytest.Mon
 def test_an_unknown_metric_is_named() -> None:
     with pytest.raises(ValueError, match=r"metric 'f1': metrics are \['weighted_f1'"):
         bootstrap_interval(LABELS, GOOD, "f1")
+
+
+def labelled(skill: float, seeds: int, seed: int) -> np.ndarray:
+    """Probabilities [seeds, samples, labels] of one decimal, so that many are equal, and some equal a threshold."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(size=(seeds, *SETS.shape)) + skill * (2 * SETS - 1)
+    return np.asarray(np.round(expit(logits), 1))
+
+
+# Label 3 occurs in two utterances of 90 and label 4 in all but two: one resample in four lacks the one, or any
+# utterance without the other.
+SETS = np.stack([np.arange(90) % k < n for k, n in ((2, 1), (3, 1), (10, 2), (45, 1), (45, 44))], axis=1)
+SETS = SETS.astype(np.float32)
+MANY, FEW = labelled(1.0, seeds=3, seed=1), labelled(0.4, seeds=2, seed=2)
+LIMITS, OTHERS = (np.stack([tuned_thresholds(SETS, seed) for seed in stack]) for stack in (MANY, FEW))
+SEVERAL = (*MULTI_LABEL_METRICS, *(TUNED + name for name in AT_THRESHOLDS))
+
+
+def of_several(labels: np.ndarray, probabilities: np.ndarray, limits: np.ndarray) -> dict[str, float]:
+    return scores(labels, probabilities) | tuned_scores(labels, probabilities, limits)
+
+
+@cache
+def slow_several(which: str, resamples: int, seed: int) -> dict[str, np.ndarray]:
+    """The scores on each resample of each seed at its own thresholds: the mean over seeds, [resamples] each."""
+    stack, limits = {"many": (MANY, LIMITS), "few": (FEW, OTHERS)}[which]
+    drawn = np.random.default_rng(seed).integers(len(SETS), size=(resamples, len(SETS)))
+    pairs = list(zip(stack, limits, strict=True))
+    found = [[of_several(SETS[rows], one[rows], limit) for one, limit in pairs] for rows in drawn]
+    return {name: np.array([np.mean([s[name] for s in of_seeds]) for of_seeds in found]) for name in SEVERAL}
+
+
+def test_resamples_lack_labels() -> None:
+    drawn = SETS[np.random.default_rng(4).integers(len(SETS), size=(60, len(SETS)))]
+    there = drawn.sum(axis=1)
+    lacking = ((there == 0) | (there == len(SETS))).any(axis=1)
+    assert 5 < lacking.sum() < 30
+
+
+@pytest.mark.parametrize("metric", SEVERAL)
+def test_the_point_value_of_several_labels(metric: str) -> None:
+    each = [of_several(SETS, one, limit)[metric] for one, limit in zip(MANY, LIMITS, strict=True)]
+    assert point(SETS, MANY, metric, thresholds=LIMITS) == pytest.approx(np.mean(each), abs=1e-12)
+    assert point(SETS, MANY[0], metric, thresholds=LIMITS[0]) == pytest.approx(each[0], abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", SEVERAL)
+def test_several_labels_are_those_of_the_slow_way(metric: str) -> None:
+    many, few = slow_several("many", 60, seed=4)[metric], slow_several("few", 60, seed=4)[metric]
+    interval = bootstrap_interval(SETS, MANY, metric, resamples=60, seed=4, thresholds=LIMITS)
+    assert interval == pytest.approx(tuple(np.quantile(many, [0.025, 0.975])), abs=1e-9)
+    gain = paired_bootstrap(SETS, MANY, FEW, metric, resamples=60, seed=4, thresholds=(LIMITS, OTHERS))
+    assert (gain.low, gain.high) == pytest.approx(tuple(np.quantile(many - few, [0.025, 0.975])), abs=1e-9)
+    assert gain.difference == pytest.approx(
+        point(SETS, MANY, metric, thresholds=LIMITS) - point(SETS, FEW, metric, thresholds=OTHERS)
+    )
+
+
+def test_utterances_may_have_thresholds_of_their_own() -> None:
+    # Two folds end to end, each with the thresholds of its own models: [seeds, samples, labels].
+    own = np.where(np.arange(len(SETS))[:, None] < 45, LIMITS[:, None], OTHERS[0])
+    expected = [tuned_scores(SETS, one, limit)["tuned/macro_f1"] for one, limit in zip(MANY, own, strict=True)]
+    assert point(SETS, MANY, "tuned/macro_f1", thresholds=own) == pytest.approx(np.mean(expected), abs=1e-12)
+
+
+def test_thresholds_bear_on_tuned_metrics_alone() -> None:
+    assert bootstrap_interval(SETS, MANY, "macro_f1", thresholds=LIMITS) == bootstrap_interval(
+        SETS, MANY, "macro_f1"
+    )
+    tuned = bootstrap_interval(SETS, MANY, "tuned/macro_f1", thresholds=LIMITS)
+    assert tuned != bootstrap_interval(SETS, MANY, "macro_f1")
+
+
+@pytest.mark.parametrize("metric", ["map", "tuned/exact_match"])
+def test_parts_of_the_resamples_do_not_change_several_labels(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = paired_bootstrap(SETS, MANY, FEW, metric, resamples=50, thresholds=(LIMITS, OTHERS))
+    monkeypatch.setattr("trainables.statistics._CHUNK", 7 * len(SETS))
+    assert paired_bootstrap(SETS, MANY, FEW, metric, resamples=50, thresholds=(LIMITS, OTHERS)) == whole
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("accuracy", r"metric 'accuracy': metrics are \['weighted_f1'.*'tuned/exact_match'\]"),
+        ("tuned/map", "metric 'tuned/map': metrics are"),
+        ("tuned/macro_f1", "it needs the thresholds fitted on dev"),
+    ],
+)
+def test_a_metric_that_several_labels_lack_is_named(metric: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        bootstrap_interval(SETS, MANY, metric)

@@ -54,3 +54,22 @@ def test_bounds_and_shapes() -> None:
     assert (predictive_entropy(DRAWN) <= log(7)).all()
     # Equal passes in float32: rounding would make the difference negative.
     assert (mutual_information(np.repeat(DRAWN[:1], 20, axis=0).astype(np.float32)) >= 0).all()
+
+
+# Two passes over two labels that are there or not by themselves. Label 0 as in CASES above (its probabilities are
+# those of the first class), label 1 always at 1/2: it adds log 2 to both entropies and nothing to what is mutual.
+@pytest.mark.parametrize(("passes", "predictive", "expected"), CASES)
+def test_several_labels_by_hand(passes: list[list[float]], predictive: float, expected: float) -> None:
+    mc = np.array([[[first, 0.5]] for first, _ in passes])
+    assert predictive_entropy(mc, bernoulli=True).tolist() == pytest.approx([predictive + log(2)], abs=1e-7)
+    assert expected_entropy(mc, bernoulli=True).tolist() == pytest.approx([expected + log(2)], abs=1e-7)
+    assert mutual_information(mc, bernoulli=True).tolist() == pytest.approx([predictive - expected], abs=1e-7)
+
+
+def test_several_labels_are_pairs_of_classes() -> None:
+    # A label that is there or not is two classes: summed over labels, against the functions of one label.
+    pairs = [np.stack([DRAWN[:, :, c], 1 - DRAWN[:, :, c]], axis=2) for c in range(7)]
+    for function in (predictive_entropy, expected_entropy, mutual_information):
+        expected = sum(function(pair) for pair in pairs)
+        assert np.allclose(function(DRAWN, bernoulli=True), expected), function.__name__
+    assert (predictive_entropy(DRAWN, bernoulli=True) <= 7 * log(2)).all()
