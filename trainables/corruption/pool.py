@@ -36,7 +36,7 @@ class BabblePool:
         for table in iter_tables(storage, corpus, ["uid", "speaker", "audio"]):
             for row, uid in enumerate(table["uid"].to_pylist()):
                 if uid in wanted:
-                    wave = _decoded(table["audio"][row].as_py())
+                    wave = decoded(table["audio"][row].as_py())
                     if wave.any():
                         found[uid] = Voice(table["speaker"][row].as_py(), wave)
         if not found:
@@ -60,7 +60,7 @@ def _chosen(storage: Storage, corpus: str, fold: int | None, count: int, seed: i
     return sorted(uids, key=lambda uid: derive(seed, "babble", uid))[:count]
 
 
-def _decoded(flac: bytes) -> Wave:
+def decoded(flac: bytes) -> Wave:
     import soundfile
 
     samples, _ = soundfile.read(io.BytesIO(flac), dtype="float32")
