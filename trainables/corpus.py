@@ -37,6 +37,7 @@ Status = Literal[
     "missing_media",
     "decode_error",
     "no_audio",
+    "no_video",
     "lfs_stub",
     "too_short",
     "too_long",

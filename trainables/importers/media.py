@@ -53,7 +53,7 @@ class _Stream:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """From where to where in the file, in seconds; its end where `end` is None."""
 
     start: float = 0.0
@@ -64,7 +64,7 @@ class _Part:
         return max(0.0, min(seconds, seconds if self.end is None else self.end) - self.start)
 
 
-_WHOLE = _Part()
+_WHOLE = Part()
 
 
 def read_clip(
@@ -77,9 +77,9 @@ def read_clip(
     try:
         if path.stat().st_size == 0:
             return ClipAudio(None, 0.0, 0.0, "decode_error", "the file is empty")
-        stream = _decode(path, max_seconds, _Part(start, end))
+        stream = _decode(path, max_seconds, Part(start, end))
     except Exception as error:  # libav, the container and the resampler raise of many kinds, all about this file
-        return ClipAudio(None, 0.0, 0.0, "decode_error", _words(error))
+        return ClipAudio(None, 0.0, 0.0, "decode_error", words(error))
     if stream is None:
         return ClipAudio(None, 0.0, 0.0, "no_audio", "the file has no audio stream")
     if start and not stream.mono.size and not stream.bad_packets:
@@ -114,7 +114,7 @@ def _judge(stream: _Stream, min_seconds: float, max_seconds: float) -> ClipAudio
     return ClipAudio(audio, seconds, raw, status, "; ".join(remarks))
 
 
-def _decode(path: Path, max_seconds: float, part: _Part = _WHOLE) -> _Stream | None:
+def _decode(path: Path, max_seconds: float, part: Part = _WHOLE) -> _Stream | None:
     """The first audio stream, up to the frame in which `max_seconds` is passed; None without such a stream.
 
     A part is sought, so that it costs what it is long, wherever in a recording it lies.
@@ -129,8 +129,9 @@ def _decode(path: Path, max_seconds: float, part: _Part = _WHOLE) -> _Stream | N
         mix = _Mix(part)
         bad = 0
         stated = part.within(_stated_seconds(source, container))
+        zero = origin(container)
         if part.start and source.time_base:
-            container.seek(int(max(0.0, part.start - LEAD_SECONDS) / source.time_base), stream=source)
+            container.seek(int((zero + max(0.0, part.start - LEAD_SECONDS)) / source.time_base), stream=source)
         for packet in container.demux(source):
             try:
                 frames = packet.decode()
@@ -138,7 +139,7 @@ def _decode(path: Path, max_seconds: float, part: _Part = _WHOLE) -> _Stream | N
                 bad += 1
                 continue
             for frame in frames:
-                mix.begin(frame.sample_rate, frame.time or 0.0)
+                mix.begin(frame.sample_rate, (frame.time or 0.0) - zero)
                 for piece in planar.resample(frame):
                     mix.add(piece.to_ndarray(), [channel.name for channel in piece.layout.channels])
             if mix.done or mix.seconds > max_seconds:
@@ -152,7 +153,7 @@ def _decode(path: Path, max_seconds: float, part: _Part = _WHOLE) -> _Stream | N
 class _Mix:
     """Frames [channels, samples] as they come, of the part alone; one channel in the end."""
 
-    def __init__(self, part: _Part) -> None:
+    def __init__(self, part: Part) -> None:
         self.rate = 0
         self.samples = 0
         self._part = part
@@ -171,7 +172,7 @@ class _Mix:
         return self._most is not None and self.samples >= self._most
 
     def begin(self, rate: int, time: float) -> None:
-        """Of the first frame, that starts at `time` seconds of the stream; later ones say nothing new."""
+        """Of the first frame, that starts at `time` seconds of the clip; later ones say nothing new."""
         if not self.rate:
             self.rate = rate
             self._skip = max(0, round((self._part.start - time) * rate)) if self._part.start else 0
@@ -232,6 +233,17 @@ def resample(mono: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
+def origin(container: Any) -> float:
+    """Where a clip begins by its container's clock, in seconds: where its sound does, if it has any.
+
+    Transport streams begin anywhere, and of a clip that was cut sound and pictures need not begin together.
+    """
+    sound = next(iter(container.streams.audio), None)
+    if sound is not None and sound.start_time is not None:
+        return float(sound.start_time * sound.time_base)
+    return (container.start_time or 0) / 1_000_000
+
+
 def _stated_seconds(stream: Any, container: Any) -> float:
     """The duration that the stream states, else the container; 0 where neither does."""
     if stream.duration is not None and stream.time_base is not None:
@@ -239,7 +251,7 @@ def _stated_seconds(stream: Any, container: Any) -> float:
     return float(container.duration or 0) / 1_000_000
 
 
-def _words(error: Exception) -> str:
+def words(error: Exception) -> str:
     """The error's own words, without the path that libav puts in."""
     words = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return f"{type(error).__name__}: {words}".split("\n", 1)[0][:200]

@@ -1,0 +1,201 @@
+"""A clip's pictures at a steady rate: what is shown at start + i / rate seconds, whatever the stream's own rate.
+
+Time is counted from where the clip's sound begins (`media.origin`), so that pictures and stored sound fit. A
+picture is shown from its timestamp to the next one's, the first one also before. One decoded frame is held at a
+time.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainables.importers.media import LEAD_SECONDS, Part, origin
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TOLERANCE = 1e-3
+"""Seconds by which a timestamp may be late: containers round them to milliseconds."""
+_RATES = (1.0, 240.0)
+_USUAL_RATE = 25.0
+_ASPECTS = (0.1, 10.0)
+_ATTACHED = 0x400
+"""libav's AV_DISPOSITION_ATTACHED_PIC: the cover of a record, not a stream of pictures."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture as it is to be looked at (turned, its colours RGB), and how often in a row it is shown.
+
+    `aspect` is the width of its pixels over their height.
+    """
+
+    rgb: NDArray[np.uint8]
+    aspect: float
+    times: int
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """(width, height) in units of a pixel's height."""
+        rows, columns, _ = self.rgb.shape
+        return columns * self.aspect, float(rows)
+
+
+class Clock:
+    """Counts the moments start + i / rate, i < count, that pass from one picture to the next."""
+
+    def __init__(self, start: float, rate: float, count: int) -> None:
+        self.passed = 0
+        self._start, self._rate, self._count = start, rate, count
+
+    @property
+    def done(self) -> bool:
+        return self.passed >= self._count
+
+    def until(self, time: float) -> int:
+        """How many further moments lie before `time`."""
+        before = math.ceil((time - self._start - TOLERANCE) * self._rate)
+        further = max(0, min(before, self._count) - self.passed)
+        self.passed += further
+        return further
+
+
+class Reel:
+    """The frames of one part of a file; what was found on the way is known when they have been read."""
+
+    def __init__(self, path: Path, rate: float, max_seconds: float, part: Part) -> None:
+        self._path, self._rate, self._part = path, rate, part
+        self._limit = max_seconds if part.end is None else min(max_seconds, part.end - part.start)
+        self.pictures = False
+        """Whether there is a stream of pictures at all."""
+        self.bad_packets = 0
+        self.decoded = 0
+        self.raw_seconds = 0.0
+        """Of the part that was asked for: stated where decoding stopped early."""
+        self.stated_seconds = 0.0
+        """Of the part, as the stream itself says; 0 where it does not."""
+
+    def frames(self) -> Iterator[Frame]:
+        """Raises what libav raises for a file that it cannot open."""
+        import av
+
+        with av.open(str(self._path)) as container:
+            source = _stream(container)
+            if source is None:
+                return
+            self.pictures = True
+            source.codec_context.thread_count = 1  # many clips are decoded at once
+            zero = origin(container)
+            if source.duration is not None:
+                ends = float((source.start_time or 0) * source.time_base) - zero
+                self.stated_seconds = self._part.within(ends + float(source.duration * source.time_base))
+            if self._part.start and source.start_time is not None:
+                _seek(container, source, zero + max(0.0, self._part.start - LEAD_SECONDS))
+            yield from self._steady(container, source, zero)
+
+    def _steady(self, container: Any, source: Any, zero: float) -> Iterator[Frame]:
+        from av.video.reformatter import VideoReformatter
+
+        clock = Clock(self._part.start, self._rate, math.ceil(self._limit * self._rate - TOLERANCE))
+        reformatter = VideoReformatter()
+        aspect = _aspect(source)
+        held, ends = None, -math.inf
+        for time, after, frame in self._timed(container, source):
+            shown = clock.until(time - zero) if held is not None else 0
+            if shown:
+                yield _upright(held, aspect, shown, reformatter)
+            if clock.done or (held is None and time - zero - self._part.start >= self._limit):
+                self.raw_seconds = max(self._part.within(time - zero), self.stated_seconds)
+                return
+            held, ends = frame, after - zero
+        shown = clock.until(ends)
+        if shown:
+            yield _upright(held, aspect, shown, reformatter)
+        self.raw_seconds = self._part.within(ends)
+
+    def _timed(self, container: Any, source: Any) -> Iterator[tuple[float, float, Any]]:
+        """(from when, until when at least, frame) by the container's clock; it never stands still or goes back."""
+        step = 1 / _rate(source)
+        last: float | None = None
+        for frame in self._decoded(container, source):
+            stamp = frame.pts if frame.pts is not None else frame.dts
+            time = None if stamp is None else float(stamp * frame.time_base)
+            if last is not None and (time is None or time <= last):
+                time = last + step
+            last = time if time is not None else 0.0
+            own = float(frame.duration * frame.time_base) if frame.duration and frame.pts is not None else step
+            yield last, last + own, frame
+
+    def _decoded(self, container: Any, source: Any) -> Iterator[Any]:
+        """What can be decoded; a packet that cannot is counted, and so is the end of a file that breaks off."""
+        import av
+
+        packets = container.demux(source)
+        while True:
+            try:
+                frames = next(packets).decode()
+            except StopIteration:
+                return
+            except av.error.FFmpegError:  # the demuxer's own fault ends its generator as well
+                self.bad_packets += 1
+                continue
+            for frame in frames:
+                if frame.is_corrupt:
+                    self.bad_packets += 1
+                    continue
+                self.decoded += 1
+                yield frame
+
+
+def _stream(container: Any) -> Any:
+    """The stream of pictures that a player would show."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & _ATTACHED]
+    best = container.streams.best("video")
+    return best if best in streams else next(iter(streams), None)
+
+
+def _seek(container: Any, source: Any, seconds: float) -> None:
+    """To the key frame before; from where it stands where the container cannot be sought in."""
+    import av
+
+    try:
+        container.seek(int(seconds / source.time_base), stream=source)
+    except av.error.FFmpegError:
+        return
+
+
+def _rate(source: Any) -> float:
+    """Frames a second as the stream says them, for frames that do not say when they are shown."""
+    stated = [float(rate) for rate in (source.average_rate, source.guessed_rate, source.base_rate) if rate]
+    return next((rate for rate in stated if _RATES[0] <= rate <= _RATES[1]), _USUAL_RATE)
+
+
+def _aspect(source: Any) -> float:
+    stated = float(source.sample_aspect_ratio or 1)
+    return stated if _ASPECTS[0] <= stated <= _ASPECTS[1] else 1.0
+
+
+def _upright(frame: Any, aspect: float, times: int, reformatter: Any) -> Frame:
+    """RGB, turned and mirrored as the frame's display matrix says, to the nearest quarter turn."""
+    rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+    a, b, c, d = _matrix(frame)
+    if abs(b) + abs(c) > abs(a) + abs(d):  # x and y change places
+        rgb, aspect, a, d = rgb.swapaxes(0, 1), 1 / aspect, c, b
+    return Frame(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1], aspect, times)
+
+
+def _matrix(frame: Any) -> tuple[int, int, int, int]:
+    """(a, b, c, d) of x' = a x + c y, y' = b x + d y, y downwards (libavutil/display.h)."""
+    from av.sidedata.sidedata import Type
+
+    found = frame.side_data.get(Type.DISPLAYMATRIX)
+    if found is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(found)[:36])
+    return a, b, c, d
