@@ -20,7 +20,7 @@ from trainables.alignment.step import align_shards, uids_of
 from trainables.artifacts import Record, fingerprint, publish, read_record
 from trainables.corpus import SCHEMA_VERSION, SPLITS, check_rows, prefix
 from trainables.errors import CorpusError
-from trainables.importers import IMPORTERS
+from trainables.importers import IMPORTERS, faces
 from trainables.importers.base import Prepared, Problem, Progress
 from trainables.spec import CorpusSpec
 from trainables.storage import Storage
@@ -93,6 +93,8 @@ def prepare(
     found = read_record(storage, prefix(identity))
     if found:
         return found
+    if "visual" in spec.modalities and spec.visual.crop == "face":
+        faces.require()
     with _workplace(identity) as folder:
         found = read_record(storage, prefix(identity))
         if found:  # made while this process waited for its turn

@@ -7,10 +7,11 @@ from types import TracebackType
 from typing import Any
 
 from trainables.corpus import schema, write_shard
+from trainables.spec.base import MODALITIES
 
 SHARD_ROWS = 1024
 SHARD_BYTES = 32 * 2**20
-"""Audio bytes after which a shard is closed; Arrow holds them twice more while writing."""
+"""Bytes of sound, pictures and vectors after which a shard is closed; Arrow holds them twice more while writing."""
 
 
 class ShardWriter:
@@ -24,7 +25,7 @@ class ShardWriter:
 
     def add(self, row: dict[str, Any]) -> None:
         self._rows.append(row)
-        self._bytes += len(row["audio"] or b"")
+        self._bytes += _size(row)
         if len(self._rows) >= SHARD_ROWS or self._bytes >= SHARD_BYTES:
             self._flush()
 
@@ -44,3 +45,10 @@ class ShardWriter:
         path = self._folder / f"utterances-{self._shards:05d}.parquet"
         write_shard(table, path)
         self._rows, self._bytes, self._shards = [], 0, self._shards + 1
+
+
+def _size(row: dict[str, Any]) -> int:
+    """Bytes of what may be large in a row."""
+    vectors = (row.get(f"{modality}_vectors") for modality in MODALITIES)
+    numbers = sum(len(values) for values in vectors if values is not None)
+    return len(row["audio"] or b"") + sum(map(len, row.get("images") or ())) + 4 * numbers

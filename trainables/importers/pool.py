@@ -21,7 +21,7 @@ ResultT = TypeVar("ResultT")
 MAX_WORKERS = 12
 AHEAD = 4
 """Jobs per worker that are given out before the oldest result is taken: all that is ever held."""
-_PRELOAD = ["trainables.importers.pool", "trainables.importers.media", "av", "numpy", "soundfile"]
+_PRELOAD = ["trainables.importers.clips", "av", "numpy", "PIL.Image", "PIL.JpegImagePlugin", "soundfile"]
 
 
 def in_order(

@@ -1,4 +1,7 @@
-"""Rows of a corpus whose utterances are known before any audio is read: clips in, shards out.
+"""Rows of a corpus whose utterances are known before any clip is read: clips in, shards out.
+
+A row whose sound is read has the sound's status, and `images` stay null where its pictures cannot be read: its
+reason says why. Where pictures alone are read the status is theirs.
 
 A row keeps its alignment where the spec wants the corpus's own and there is audio that it is of. Segments that
 start beyond the end of the audio are left out and the last one is cut: labels may be of
@@ -7,34 +10,39 @@ longer recordings than the files.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainables.alignment.base import Alignment, Segment
-from trainables.corpus import SPLITS, text_hash
+from trainables.corpus import SPLITS, joined, text_hash
 from trainables.importers.base import Prepared, Problem, Progress
+from trainables.importers.clips import Clip, Job, read_all
 from trainables.importers.files import plural
-from trainables.importers.media import SHORTEST_SECONDS, ClipAudio, read_clip
+from trainables.importers.media import SHORTEST_SECONDS, ClipAudio
 from trainables.importers.parquet_writer import ShardWriter
-from trainables.importers.pool import in_order
+from trainables.spec.base import Modality
 from trainables.spec.corpus import AnyCorpus
 
-TEXT_ONLY = ClipAudio(None, 0.0, 0.0, "ok")
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 WHOLE = "all"
 """What a remark about the corpus has in the place of a uid."""
 
 
 @dataclass(frozen=True)
 class RawRow:
-    """An utterance without its audio. `folds` is None with one split; `start` and `end` are seconds of the clip."""
+    """An utterance before its clip is read. `folds` is None with one split; `start`, `end`: seconds of the clip."""
 
     uid: str
     split: str
     dialogue: str
     speaker: str
     label: str
+    """With `targets` they name it, where `write_rows` is given the labels."""
     text: str
     clip: Path | None
     """None where no file is named."""
@@ -45,16 +53,13 @@ class RawRow:
     alignment: Alignment | None = None
     votes: Sequence[float] | None = None
     reason: str = ""
-    """What was to be said of the row before its audio was read."""
-
-
-@dataclass(frozen=True)
-class _Job:
-    clip: Path | None
-    start: float
-    end: float | None
-    min_seconds: float
-    max_seconds: float
+    """What was to be said of the row before its clip was read."""
+    targets: Sequence[float] | None = None
+    """0 or 1 per label, where a row may have several."""
+    video: Path | None = None
+    """Where the pictures are; None: in the clip."""
+    vectors: Mapping[Modality, NDArray[np.float32]] | None = None
+    """float32 [time, width] each, of a corpus of vectors; there is nothing to decode then."""
 
 
 def write_rows(
@@ -64,18 +69,19 @@ def write_rows(
     workers: int,
     progress: Progress,
     *,
+    labels: Sequence[str] = (),
     remarks: Iterable[str] = (),
 ) -> Prepared:
-    """Write the shards in the order of `rows`; `remarks` are of the whole corpus."""
+    """Write the shards in the order of `rows`; `remarks` are of the whole corpus, `labels` those of `targets`."""
     problems: list[Problem] = []
     said: list[Problem] = []
     beyond: list[tuple[int, int]] = []
     aligned = spec.alignment.type == "corpus"
     with ShardWriter(out) as shards:
-        audio = _audio(rows, spec, workers)
-        for done, (raw, clip) in enumerate(zip(rows, audio, strict=True), start=1):
-            tiers, lost = _tiers(raw.alignment if aligned else None, clip)
-            row = _row(raw, clip) | tiers
+        jobs = (Job(row.clip, row.video or row.clip, row.start, row.end) for row in rows)
+        for done, (raw, clip) in enumerate(zip(rows, read_all(jobs, spec, workers), strict=True), start=1):
+            tiers, lost = _tiers(raw.alignment if aligned else None, clip.audio)
+            row = _row(raw, clip, labels) | tiers
             shards.add(row)
             beyond += [lost] if lost[0] else []
             if row["reason"]:
@@ -101,42 +107,26 @@ def _cut(beyond: Sequence[tuple[int, int]]) -> Iterator[str]:
         )
 
 
-def _audio(rows: Sequence[RawRow], spec: AnyCorpus, workers: int) -> Iterator[ClipAudio]:
-    if "audio" not in spec.modalities:
-        return iter([TEXT_ONLY] * len(rows))
-    jobs = (_Job(row.clip, row.start, row.end, spec.min_seconds, spec.max_seconds) for row in rows)
-    return in_order(_read, jobs, workers, _crashed)
-
-
-def _read(job: _Job) -> ClipAudio:
-    if job.clip is None:
-        return ClipAudio(None, 0.0, 0.0, "missing_media", "its row names no file")
-    if not job.clip.is_file():
-        return ClipAudio(None, 0.0, 0.0, "missing_media", f"there is no file {job.clip.name}")
-    return read_clip(job.clip, job.min_seconds, job.max_seconds, job.start, job.end)
-
-
-def _crashed(job: _Job) -> ClipAudio:
-    return ClipAudio(None, 0.0, 0.0, "decode_error", "the decoder's process died on this clip")
-
-
-def _row(raw: RawRow, clip: ClipAudio) -> dict[str, Any]:
+def _row(raw: RawRow, clip: Clip, labels: Sequence[str]) -> dict[str, Any]:
     return {
         "uid": raw.uid,
         "split": raw.split,
         "dialogue": raw.dialogue,
         "turn": raw.turn,
         "speaker": raw.speaker,
-        "label": raw.label,
+        "label": joined(raw.targets, labels) if raw.targets is not None and labels else raw.label,
         "text": raw.text,
         "text_hash": text_hash(raw.text),
-        "seconds": clip.seconds,
-        "raw_seconds": clip.raw_seconds,
-        "audio": clip.audio,
+        "seconds": clip.audio.seconds,
+        "raw_seconds": clip.audio.raw_seconds,
+        "audio": clip.audio.audio,
+        "images": clip.images.images,
         "votes": raw.votes,
+        "targets": raw.targets,
         "folds": raw.folds,
         "status": clip.status,
-        "reason": "; ".join(reason for reason in (clip.reason, _early(raw, clip), raw.reason) if reason),
+        "reason": "; ".join(reason for reason in (clip.reason, _early(raw, clip.audio), raw.reason) if reason),
+        **{f"{modality}_vectors": values.reshape(-1) for modality, values in (raw.vectors or {}).items()},
     }
 
 
