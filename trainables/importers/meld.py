@@ -1,4 +1,7 @@
-"""MELD (Poria et al., ACL 2019): the official release, its usual rearrangements, or its three CSV files alone."""
+"""MELD (Poria et al., ACL 2019): the official release, its usual rearrangements, or its three CSV files alone.
+
+Sound and pictures are of the same clips.
+"""
 
 from __future__ import annotations
 
@@ -27,4 +30,4 @@ class MeldImporter:
 def _layout(spec: MeldSpec, root: Path | None) -> Layout:
     if root is None:
         raise CorpusError("MELD needs a folder: say where it lies with --root, or set ORCH_CORPORA__MELD")
-    return find_layout(root, media="audio" in spec.modalities)
+    return find_layout(root, media=spec.modalities != ("text",))

@@ -8,7 +8,6 @@ digital silence are worth a reason only: the row stays `ok` and is listed among 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,23 +15,11 @@ from typing import Any
 from trainables.alignment.base import Alignment, Segment
 from trainables.corpus import SPLITS, Status, text_hash
 from trainables.importers.base import Prepared, Problem, Progress
-from trainables.importers.media import ClipAudio, read_clip
+from trainables.importers.clips import Clip, Job, read_all
 from trainables.importers.meld_layout import Layout
 from trainables.importers.meld_rows import Utterance, copies, read_utterances
 from trainables.importers.parquet_writer import ShardWriter
-from trainables.importers.pool import in_order
 from trainables.spec import EMOTIONS, MeldSpec, StandInSpec
-
-TEXT_ONLY = ClipAudio(None, 0.0, 0.0, "ok")
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What a worker needs of one utterance; `clip` is None where the layout has none."""
-
-    clip: Path | None
-    min_seconds: float
-    max_seconds: float
 
 
 def import_tree(
@@ -54,8 +41,8 @@ def import_tree(
     problems: list[Problem] = []
     remarks: list[Problem] = []
     with ShardWriter(out) as shards:
-        audio = _audio(utterances, layout, spec, workers)
-        for done, (utterance, clip) in enumerate(zip(utterances, audio, strict=True), start=1):
+        clips = read_all(_jobs(utterances, layout), spec, workers)
+        for done, (utterance, clip) in enumerate(zip(utterances, clips, strict=True), start=1):
             row = _row(utterance, clip, twins.get(utterance.uid, []), (alignments or {}).get(utterance.uid))
             row |= (facts or {}).get(utterance.uid, {})
             shards.add(row)
@@ -67,32 +54,19 @@ def import_tree(
     return Prepared(rows, tuple(problems), _info(layout, utterances, remarks))
 
 
-def _audio(
-    utterances: Sequence[Utterance], layout: Layout, spec: MeldSpec | StandInSpec, workers: int
-) -> Iterator[ClipAudio]:
-    if "audio" not in spec.modalities:
-        return iter([TEXT_ONLY] * len(utterances))
-    clips = (layout.clips[u.split].get(u.clip) for u in utterances)
-    jobs = (_Job(clip.path if clip else None, spec.min_seconds, spec.max_seconds) for clip in clips)
-    return in_order(_read, jobs, workers, _crashed)
-
-
-def _read(job: _Job) -> ClipAudio:
-    if job.clip is None:
-        return ClipAudio(None, 0.0, 0.0, "missing_media", "there is no clip of this name")
-    return read_clip(job.clip, job.min_seconds, job.max_seconds)
-
-
-def _crashed(job: _Job) -> ClipAudio:
-    return ClipAudio(None, 0.0, 0.0, "decode_error", "the decoder's process died on this clip")
+def _jobs(utterances: Sequence[Utterance], layout: Layout) -> Iterator[Job]:
+    for utterance in utterances:
+        clip = layout.clips.get(utterance.split, {}).get(utterance.clip)
+        path = clip.path if clip else None
+        yield Job(path, path, absent="there is no clip of this name")
 
 
 def _row(
-    utterance: Utterance, clip: ClipAudio, twins: Sequence[Utterance], alignment: Alignment | None
+    utterance: Utterance, clip: Clip, twins: Sequence[Utterance], alignment: Alignment | None
 ) -> dict[str, Any]:
     findings = [(clip.status, clip.reason), *_findings(utterance, clip, twins)]
     status = next((status for status, _ in findings if status != "ok"), "ok")
-    within = partial(_within, seconds=clip.seconds)
+    within = partial(_within, seconds=clip.audio.seconds)
     return {
         "uid": utterance.uid,
         "split": utterance.split,
@@ -102,9 +76,10 @@ def _row(
         "label": utterance.label,
         "text": utterance.text,
         "text_hash": text_hash(utterance.text),
-        "seconds": clip.seconds,
-        "raw_seconds": clip.raw_seconds,
-        "audio": clip.audio,
+        "seconds": clip.audio.seconds,
+        "raw_seconds": clip.audio.raw_seconds,
+        "audio": clip.audio.audio,
+        "images": clip.images.images,
         "words": within(alignment.words) if alignment else None,
         "phones": within(alignment.phones) if alignment else None,
         "aligned": alignment.source if alignment and alignment.words else None,
@@ -113,9 +88,9 @@ def _row(
     }
 
 
-def _findings(utterance: Utterance, clip: ClipAudio, twins: Sequence[Utterance]) -> Iterator[tuple[Status, str]]:
+def _findings(utterance: Utterance, clip: Clip, twins: Sequence[Utterance]) -> Iterator[tuple[Status, str]]:
     """What the CSV files say against the row, gravest first."""
-    if utterance.empty_interval and clip is not TEXT_ONLY:
+    if utterance.empty_interval and clip != Clip():
         yield "zero_interval", "its StartTime is not before its EndTime in the CSV file"
     for twin in sorted(twins, key=lambda twin: twin.split == utterance.split):
         status: Status = "ok" if twin.split == utterance.split else "duplicate"
