@@ -206,8 +206,9 @@ class RavdessSpec(AnyCorpus):
 class CremaDSpec(AnyCorpus):
     """CREMA-D (Cao et al., IEEE TAFFC 2014): 91 actors, twelve sentences, six emotions, 7442 clips, folds by actor.
 
-    `labels: acted` is what the actor was asked for; `perceived` what most raters who saw and heard it said, and
-    rows without a majority are left out.
+    `labels: acted` is what the actor was asked for; `perceived` what most raters said, and rows with a tie are left
+    out. Votes are of the raters who were given what is read: the voice with audio, the face with visual, both with
+    both.
     """
 
     offers: ClassVar[tuple[Modality, ...]] = ("audio", "text", "visual")
