@@ -148,7 +148,7 @@ def test_the_record_says_what_it_is_and_how_well_anyone_can_do(made: tuple[Prepa
     info = made[0].info
     assert info["stand_in"] is True and IMPORTER.stand_in
     assert "nothing about MELD" in info["warning"]
-    assert info["ceilings"].keys() == info["ceilings_accuracy"].keys() == {"audio", "text", "both"}
+    assert info["ceilings"].keys() == info["ceilings_accuracy"].keys() == {"audio", "text", "audio+text", "both"}
     assert info["ceilings"]["both"] > info["ceilings"]["text"] > 0.5
     assert np.shape(info["rules"]["words"]) == (7, 7)
 

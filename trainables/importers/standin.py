@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainables.alignment.base import Alignment, Segment
+from trainables.corpus import joined
 from trainables.errors import CorpusError
 from trainables.importers.base import Prepared, Progress
 from trainables.importers.meld_layout import find_layout
 from trainables.spec import EMOTIONS, StandInSpec
+from trainables.spec.base import MODALITIES
+
+if TYPE_CHECKING:
+    from trainables.standin.rules import Rules
 
 WARNING = (
     "This is the stand-in corpus, synthetic speech with emotions drawn by rule: "
@@ -46,13 +51,14 @@ class StandInImporter:
             tree, alignments = Path(folder), {}
             for done, said in enumerate(write_tree(spec, tree, workers), start=1):
                 words, phones = (tuple(Segment(*span) for span in spans) for spans in (said.words, said.phones))
-                alignments[said.uid] = Alignment(words, phones, source="synthesiser")
-                progress(done // 2, spec.utterances)  # speaking is the first half of the work, reading the other
+                if "audio" in spec.modalities:
+                    alignments[said.uid] = Alignment(words, phones, source="synthesiser")
+                progress(done // 2, spec.utterances)  # making is the first half of the work, reading the other
 
             def read(done: int, total: int) -> None:
                 progress((total + done) // 2, total)
 
-            layout = find_layout(tree, media="audio" in spec.modalities)
+            layout = find_layout(tree, media=spec.modalities != ("text",))
             facts = dict(_rows(spec))
             prepared = import_tree(layout, spec, out, workers, read, alignments=alignments, facts=facts)
         rows = {"all": spec.utterances} if spec.folds else prepared.rows
@@ -60,7 +66,7 @@ class StandInImporter:
 
 
 def _rows(spec: StandInSpec) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(uid in the tree, what the raters said and what the row is in each fold) of every line.
+    """(uid in the tree, what the raters said or the labels are, and what the row is in each fold) of every line.
 
     Over folds the split of the tree means nothing, so uid and dialogue leave it out.
     """
@@ -68,33 +74,52 @@ def _rows(spec: StandInSpec) -> Iterator[tuple[str, dict[str, Any]]]:
 
     lines = plan(spec)
     parts = folds(spec, lines) if spec.folds else [[]] * len(lines)
-    for line, shares, own in zip(lines, votes(spec, lines), parts, strict=True):
+    if spec.several:
+        targets = [[float(emotion in line.labels) for emotion in EMOTIONS] for line in lines]
+        said = [{"targets": own, "label": joined(own, EMOTIONS)} for own in targets]
+    else:
+        said = [{"votes": shares} for shares in votes(spec, lines)]
+    for line, told, own in zip(lines, said, parts, strict=True):
         dialogue = f"dia{line.dialogue}"
         names = (
             {"uid": f"{dialogue}-utt{line.turn}", "dialogue": dialogue, "split": own[0], "folds": own}
             if own
             else {}
         )
-        yield line.uid, {"votes": shares, **names}
+        yield line.uid, {**told, **names}
 
 
 def _facts(spec: StandInSpec) -> dict[str, Any]:
     """What the record says of a stand-in: that it is one, how well anyone can do, and the rules."""
-    from trainables.standin.ceilings import ceilings
     from trainables.standin.rules import RATERS, rules_of
 
     rules = rules_of(spec)
-    bounds = ceilings(rules)
     return {
         "stand_in": True,
         "warning": WARNING,
-        "ceilings": {name: bound.weighted_f1 for name, bound in bounds.items()},
-        "ceilings_accuracy": {name: bound.accuracy for name, bound in bounds.items()},
+        **_ceilings(spec, rules),
         "rules": asdict(rules),
-        "raters": RATERS,
+        "raters": RATERS if spec.rated else 0,
         "speaker_disjoint": ["test"] if spec.folds else [],
         "synthesiser": _synthesiser(),
     }
+
+
+def _ceilings(spec: StandInSpec, rules: Rules) -> dict[str, dict[str, float]]:
+    """`ceilings` (weighted F1) and `ceilings_<score>` by every choice of the modalities read, as "audio+text".
+
+    Audio, text and both of them (also as `both`) are there whatever is read.
+    """
+    from trainables.standin.ceilings import ceilings
+    from trainables.standin.set_ceilings import set_ceilings
+
+    bounds = set_ceilings(rules) if spec.several else ceilings(rules)
+    unread = set(MODALITIES) - set(spec.modalities)
+    kept = {name: bound for name, bound in bounds.items() if not unread & set(name.split("+"))}
+    kept |= {"audio": bounds["audio"], "text": bounds["text"], "both": bounds["audio+text"]}
+    first, *others = (score.name for score in fields(next(iter(kept.values()))))
+    keys = {"ceilings": first, **{f"ceilings_{score}": score for score in others}}
+    return {key: {name: getattr(bound, score) for name, bound in kept.items()} for key, score in keys.items()}
 
 
 def _synthesiser() -> str:

@@ -1,2 +1,3 @@
-"""The stand-in corpus: what is said how (`rules`, `lexicon`), how well it can be told (`ceilings`), and the
-speech itself (`speech`), written in MELD's layout (`writer`)."""
+"""The stand-in corpus: what is said how (`rules`, `lexicon`, `voices`, `expressions`), how well it can be told
+(`ceilings`, `set_ceilings`), the speech (`speech`) and the faces (`faces`, `films`), written in MELD's layout
+(`clips`, `writer`)."""

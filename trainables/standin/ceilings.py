@@ -1,12 +1,14 @@
 """How well anyone can do on the stand-in: exact scores of the best decision rules, from the generating rules alone.
 
-Nothing but `words` and `voice` tells the emotion, so a model sees one of finitely many cells: 7 by text, 7
-by audio (49 where the words are audible: a listener could know all that a reader knows), 49 by both.
-`joint` sums P(cell, label) over the hidden emotion. Accuracy's best rule is the most probable label of each
-cell (Bayes). Weighted F1 is no sum over cells, so its best rule may be another: it is searched by
-coordinate ascent from many starts (each cell in equal parts that may be labelled differently, since a rule
-that tosses a coin can be better; also a model that sees more than the cell, such as the speaker, can toss
-it).
+Nothing but `words`, `voice` and `face` tells the emotion, so that a model sees one of finitely many cells: 7 by
+each of them, 49 by two, 343 by all (audio knows `words` too where they are audible: a listener could know all
+that a reader knows). `joints` sums P(cell, label) over the hidden state. Cells that say the same of the labels
+are one cell to a rule that may toss a coin, and are put together.
+
+One label: accuracy's best rule is the most probable label of each cell (Bayes). Weighted F1 is no sum over
+cells, so its best rule may be another: it is searched by coordinate ascent from many starts (each cell in equal
+parts that may be labelled differently, since a rule that tosses a coin can be better; also a model that sees
+more than the cell, such as the speaker, can toss it). Several labels: `set_ceilings`.
 
 A ceiling bounds the score expected over all utterances; on a test split of 250 a score scatters about it by some
 0.03.
@@ -14,18 +16,21 @@ A ceiling bounds the score expected over all utterances; on a test split of 250 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.spec.base import MODALITIES, Modality
 from trainables.standin.rules import Rules
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
-PARTS = {7: 12, 49: 3}
-"""Into how many equal parts a cell is cut for the search, by the number of cells."""
+PARTS = 150
+"""Into so many parts all cells together are cut for the search, each into as many as any other."""
 STARTS = 12
 
 
@@ -37,27 +42,47 @@ class Ceiling:
     accuracy: float
 
 
-def ceilings(rules: Rules) -> dict[str, Ceiling]:
-    """The ceilings of `audio`, `text`, and `both`."""
-    return {name: ceiling(cells) for name, cells in joints(rules).items()}
+def ceilings(rules: Rules, modalities: Sequence[Modality] = MODALITIES) -> dict[str, Ceiling]:
+    """The ceilings of every choice of the modalities, as `joints` names them."""
+    return {name: ceiling(cells) for name, cells in joints(rules, modalities).items()}
 
 
-def joints(rules: Rules) -> dict[str, Floats]:
-    """P(cell, label) as [cells, 7] by what is seen; `both` has cell 7·words + voice."""
-    prior, words, voice, label = (
-        np.asarray(table) for table in (rules.prior, rules.words, rules.voice, rules.label)
-    )
-    both = np.einsum("y,yw,yp,yl->wpl", prior, words, voice, label).reshape(-1, len(prior))
-    return {
-        "audio": both if rules.audible else np.einsum("y,yp,yl->pl", prior, voice, label),
-        "text": np.einsum("y,yw,yl->wl", prior, words, label),
-        "both": both,
-    }
+def joints(rules: Rules, modalities: Sequence[Modality] = MODALITIES) -> dict[str, Floats]:
+    """P(cell, state written) as [cells, states] by what is seen: `audio`, `audio+text`, ... in MODALITIES' order.
+
+    The cells of several channels count the words slowest and the face fastest.
+    """
+    read = [modality for modality in MODALITIES if modality in modalities]
+    choices = [choice for size in range(1, len(read) + 1) for choice in combinations(read, size)]
+    return {"+".join(choice): _joint(rules, choice) for choice in choices}
+
+
+def distinct(joint: Floats) -> Floats:
+    """The cells that can occur, those of equal posteriors put together: [fewer cells, states]."""
+    rows = joint[joint.sum(axis=1) > 0]
+    posterior = np.round(rows / rows.sum(axis=1, keepdims=True), 9)
+    _, group = np.unique(posterior, axis=0, return_inverse=True)
+    together: Floats = np.zeros((group.max() + 1, joint.shape[1]))
+    np.add.at(together, group.ravel(), rows)
+    return together
+
+
+def _joint(rules: Rules, seen: Sequence[Modality]) -> Floats:
+    told = {"words": "text" in seen or ("audio" in seen and rules.audible), "voice": "audio" in seen}
+    told["face"] = "visual" in seen
+    cells: Floats = np.ones((len(rules.prior), 1))
+    for channel in (name for name, known in told.items() if known):
+        shown = np.asarray(getattr(rules, channel))
+        cells = (cells[:, :, None] * shown[:, None, :]).reshape(len(cells), -1)
+    joint: Floats = (np.asarray(rules.prior)[:, None] * cells).T @ np.asarray(rules.label)
+    return joint
 
 
 def ceiling(joint: Floats) -> Ceiling:
     """The ceiling over decision rules that see a cell of `joint` [cells, labels]."""
-    parts = np.repeat(joint, PARTS.get(len(joint), 1), axis=0) / PARTS.get(len(joint), 1)
+    cells = distinct(joint)
+    count = max(1, PARTS // len(cells))
+    parts = np.repeat(cells, count, axis=0) / count
     best = max(weighted_f1(parts, climb(parts, start)) for start in _starts(parts))
     return Ceiling(weighted_f1=best, accuracy=float(joint.max(axis=1).sum()))
 

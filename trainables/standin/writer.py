@@ -1,13 +1,14 @@
 """The stand-in in MELD's own layout: clips in the folders of its three splits, and its three CSV files.
 
-Clips are Apple Lossless in mp4, at eSpeak NG's own rate: exact, and 2.5 times as fast to write as AAC. Each block
-of lines is spoken by a process of its own (see `speech`), so that the bytes depend on the spec alone.
+Sound is Apple Lossless in mp4, at eSpeak NG's own rate: exact, and 2.5 times as fast to write as AAC. Pictures,
+where the spec wants them, are a second track. Each block of lines is spoken by a process of its own (see `speech`),
+so that the bytes depend on the spec alone.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -15,9 +16,12 @@ from pathlib import Path
 
 from trainables.errors import OrchError
 from trainables.processes import abandon, executor
+from trainables.spec.base import Modality
 from trainables.spec.corpus import StandInSpec
+from trainables.standin.clips import write_clip
+from trainables.standin.films import film
 from trainables.standin.rules import Line, plan
-from trainables.standin.speech import RATE, Samples, Span, Synthesiser
+from trainables.standin.speech import RATE, Span, Synthesiser
 
 FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
 HEADER = (
@@ -28,8 +32,7 @@ SENTIMENT = {"neutral": "neutral", "joy": "positive", "surprise": "positive"}  #
 BLOCK = 150  # lines a process speaks; part of the corpus's identity
 UNSPOKEN_SECONDS = 2.0
 EPISODE_DIALOGUES = 20
-_PRELOAD = [__name__, "av", "numpy", "soundfile"]
-_FRAME = 4096  # samples; what an Apple Lossless packet holds
+_PRELOAD = [__name__, "av", "numpy", "PIL.Image", "PIL.ImageDraw", "soundfile"]
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,14 @@ class Spoken:
 def write_tree(spec: StandInSpec, root: Path, workers: int) -> Iterator[Spoken]:
     """Write the tree below `root`, yielding line by line in the order of `plan`; the CSV files come last.
 
-    Without `audio` among the spec's modalities nothing is spoken: the CSV files are all there is.
+    Without `audio` among the spec's modalities nothing is spoken, and without `visual` nothing is drawn: with
+    neither, the CSV files are all there is.
     """
     lines, spoken = plan(spec), []
     for folder in FOLDERS.values():
         (root / folder).mkdir(parents=True)
-    for one in _speak(lines, root, workers) if "audio" in spec.modalities else _say_nothing(lines):
+    media = [modality for modality in spec.modalities if modality != "text"]
+    for one in _perform(lines, root, workers, media) if media else _say_nothing(lines):
         spoken.append(one)
         yield one
     for split in FOLDERS:
@@ -62,10 +67,10 @@ def _say_nothing(lines: Sequence[Line]) -> Iterator[Spoken]:
     return (Spoken(line.uid) for line in lines)
 
 
-def _speak(lines: Sequence[Line], root: Path, workers: int) -> Iterator[Spoken]:
+def _perform(lines: Sequence[Line], root: Path, workers: int, media: Collection[Modality]) -> Iterator[Spoken]:
     blocks = [lines[start : start + BLOCK] for start in range(0, len(lines), BLOCK)]
     with executor(max(1, workers), _PRELOAD, tasks=1) as pool:
-        results: list[Future[list[Spoken]]] = [pool.submit(speak_block, block, root) for block in blocks]
+        results: list[Future[list[Spoken]]] = [pool.submit(perform_block, block, root, media) for block in blocks]
         try:
             for result in results:
                 yield from result.result()
@@ -76,28 +81,23 @@ def _speak(lines: Sequence[Line], root: Path, workers: int) -> Iterator[Spoken]:
             raise
 
 
-def speak_block(lines: Sequence[Line], root: Path) -> list[Spoken]:
-    """Speak the lines one after another into clips below `root`. Meant for a process that has not spoken yet."""
-    synthesiser, spoken = Synthesiser(), []
+def perform_block(lines: Sequence[Line], root: Path, media: Collection[Modality]) -> list[Spoken]:
+    """Speak and draw the lines one after another into clips below `root`.
+
+    Meant for a process that has not spoken yet.
+    """
+    synthesiser, spoken = Synthesiser() if "audio" in media else None, []
     for line in lines:
-        said = synthesiser.speak(line)
-        write_clip(said.samples, root / FOLDERS[line.split] / f"dia{line.dialogue}_utt{line.turn}.mp4")
-        spoken.append(Spoken(line.uid, len(said.samples) / RATE, tuple(said.words), tuple(said.phones)))
+        said = synthesiser.speak(line) if synthesiser else None
+        pictures = film(line) if "visual" in media else None
+        target = root / FOLDERS[line.split] / f"dia{line.dialogue}_utt{line.turn}.mp4"
+        write_clip(target, said.samples if said else None, pictures)
+        spoken.append(
+            Spoken(line.uid, len(said.samples) / RATE, tuple(said.words), tuple(said.phones))
+            if said
+            else Spoken(line.uid)
+        )
     return spoken
-
-
-def write_clip(samples: Samples, target: Path) -> None:
-    """Write int16 samples [time] as an mp4 of one lossless mono track."""
-    import av
-
-    with av.open(str(target), "w", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream("alac", rate=RATE, layout="mono", format="s16p")
-        for start in range(0, len(samples), _FRAME):
-            block = samples[None, start : start + _FRAME].copy()
-            frame = av.AudioFrame.from_ndarray(block, format="s16p", layout="mono")
-            frame.sample_rate, frame.pts = RATE, start
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
 
 
 def _write_csv(path: Path, rows: Sequence[tuple[Line, Spoken]]) -> None:
