@@ -10,13 +10,22 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from tests.helpers import emodb_trees, iemocap_trees, manifest_trees, ravdess_trees
+from tests.helpers import emodb_trees, feature_trees, iemocap_trees, manifest_trees, ravdess_trees
 from tests.helpers.meld_trees import row, write_tree
 from tests.helpers.sounds import write_sound
 from trainables.corpus import SAMPLE_RATE, SPLITS, USABLE_AUDIO, read_table, schema, text_hash
 from trainables.importers import IMPORTERS
 from trainables.prepare import corpus_fingerprint, prepare, problem_table
-from trainables.spec import CorpusSpec, EmoDBSpec, IemocapSpec, ManifestSpec, MeldSpec, RavdessSpec, StandInSpec
+from trainables.spec import (
+    CorpusSpec,
+    EmoDBSpec,
+    FeaturesCorpusSpec,
+    IemocapSpec,
+    ManifestSpec,
+    MeldSpec,
+    RavdessSpec,
+    StandInSpec,
+)
 from trainables.storage import Storage
 
 ROWS = {
@@ -81,6 +90,16 @@ def manifest(folder: Path) -> Example:
     return Example(ManifestSpec(), ManifestSpec(labels=("cross", "calm")), root)
 
 
+def features(folder: Path) -> Example:
+    """Three modalities, one of them missing in a row."""
+    found = feature_trees.arrays()
+    for split, rows in feature_trees.ROWS.items():
+        found[f"glove_{split}"] = feature_trees.sequences(rows, 2, 5)
+    found["audio_train"][2] = 0
+    root = feature_trees.write_npz(folder / "mosi.npz", found)
+    return Example(FeaturesCorpusSpec(), FeaturesCorpusSpec(labels=("calm", "cross")), root)
+
+
 def standin(folder: Path) -> Example:
     pytest.importorskip("espeakng_loader", reason="the stand-in's speech needs the extra 'standin'")
     return Example(StandInSpec(utterances=60), StandInSpec(utterances=60, seed=1), None)
@@ -88,6 +107,7 @@ def standin(folder: Path) -> Example:
 
 EXAMPLES = {
     "emodb": emodb,
+    "features": features,
     "iemocap": iemocap,
     "manifest": manifest,
     "meld": meld,
@@ -134,7 +154,7 @@ def test_rows_keep_the_corpuss_rules(example: Example, tmp_path: Path) -> None:
         assert r["uid"].startswith(r["dialogue"])
         assert r["speaker"]
         assert r["label"] in record.info["labels"]
-        assert (r["audio"] is not None) == (r["status"] in USABLE_AUDIO)
+        assert (r["audio"] is not None) == (r["status"] in USABLE_AUDIO and not example.spec.vectors)
         assert bool(r["reason"]) >= (r["status"] != "ok")
         if r["audio"] is not None:
             sound = soundfile.info(io.BytesIO(r["audio"]))
@@ -179,6 +199,6 @@ def test_text_alone_has_the_same_rows_without_audio(example: Example, tmp_path: 
 def test_labels_and_counts_are_stated(example: Example) -> None:
     importer = IMPORTERS[example.spec.type]
     assert len(set(importer.labels)) == len(importer.labels)
-    assert len(importer.labels) >= 2 or isinstance(example.spec, ManifestSpec)  # a manifest brings its own
+    assert len(importer.labels) >= 2 or isinstance(example.spec, ManifestSpec | FeaturesCorpusSpec)  # their own
     assert set(importer.expected) in (set(), {"all"} if example.spec.fold_count else set(SPLITS))
     assert importer.stand_in == (example.root is None)

@@ -6,6 +6,7 @@ from typing import Any
 
 from trainables.importers.base import Importer
 from trainables.importers.emodb import EmoDBImporter
+from trainables.importers.features import FeaturesImporter
 from trainables.importers.iemocap import IemocapImporter
 from trainables.importers.manifest import ManifestImporter
 from trainables.importers.meld import MeldImporter
@@ -14,6 +15,7 @@ from trainables.importers.standin import StandInImporter
 
 IMPORTERS: dict[str, Importer[Any]] = {
     "emodb": EmoDBImporter(),
+    "features": FeaturesImporter(),
     "iemocap": IemocapImporter(),
     "manifest": ManifestImporter(),
     "meld": MeldImporter(),
