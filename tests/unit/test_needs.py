@@ -18,7 +18,7 @@ NOTHING = {"self_weight": 0, "cross_weight": 0, "kd_weight": 0}
         ({"type": "cmd"}, Needs(logits=True, pooled=True)),
         ({"type": "cmd", **NOTHING}, Needs()),
         ({"type": "cmd", **NOTHING, "kd_weight": 0.5}, Needs(logits=True)),
-        ({"type": "cmd", **NOTHING, "curriculum": {"type": "teacher_nll"}}, Needs(logits=True)),
+        ({"type": "cmd", **NOTHING, "curriculum": {"type": "teacher_nll"}}, Needs(logits=True, one_label=True)),
         ({"type": "cmd", **NOTHING, "cross_weight": 1}, Needs(pooled=True)),
         ({"type": "cmd", **NOTHING, "attention_weight": 0.1}, Needs(attention=True)),
         (

@@ -131,7 +131,8 @@ class MultiLevelFusion(MultiLevelShape, AnyStudent):
 
     @property
     def needs(self) -> Needs:
-        return Needs(frames=True, segments=self.segments if "audio" in self.modalities else ())
+        segments = self.segments if "audio" in self.modalities else ()
+        return Needs(frames=True, segments=segments, one_label=True)
 
     @property
     def reads_features(self) -> bool:
