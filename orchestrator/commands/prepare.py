@@ -22,18 +22,21 @@ if TYPE_CHECKING:
 
 def prepare(
     corpus: Annotated[
-        Literal["meld", "iemocap", "emodb", "ravdess", "manifest", "standin"], typer.Argument(help="Which corpus.")
+        Literal["meld", "iemocap", "emodb", "ravdess", "features", "manifest", "standin"],
+        typer.Argument(help="Which corpus."),
     ],
     *,
     root: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Where the corpus lies; of a manifest, the file or its folder."),
+        typer.Option(
+            metavar="DIR", help="Where the corpus lies; of a manifest or features, the file or its folder."
+        ),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 unless every row is ok and every count official.")
     ] = False,
     modalities: Annotated[
-        str | None, typer.Option(metavar="LIST", help="audio,text or text: without audio no media is read.")
+        str | None, typer.Option(metavar="LIST", help="As audio,text or text: what is not named is not read.")
     ] = None,
     alignment: Annotated[
         str | None,
