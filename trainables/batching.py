@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from trainables.errors import ArtifactError
-from trainables.spec.base import MODALITIES, Modality
+from trainables.spec.base import MODALITIES, OVER_TIME, Modality
 from trainables.spec.needs import Needs
 from trainables.spec.student import AnyStudent
 from trainables.transfer_set import StreamKind, TransferSet
@@ -264,7 +264,7 @@ def _teacher(data: TransferSet, name: str, attention: bool, device: str | torch.
             f"transfer set {data.fingerprint}: no outputs of the {name} teacher, only {sorted(data.teachers)}"
         )
     outputs = data.teachers[name]
-    if attention and name != "fusion" and outputs.attention is None:
+    if attention and name in OVER_TIME and outputs.attention is None:
         raise ArtifactError(f"transfer set {data.fingerprint}: no attention maps of the {name} teacher")
     maps = outputs.attention if attention else None
     return TeacherBatch(

@@ -12,9 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
+from PIL import Image
 
 from trainables import corpus
 from trainables.artifacts import Record, publish
+from trainables.pictures import encode_image
 from trainables.spec import (
     AudioTeacher,
     CoAttentionFusion,
@@ -30,16 +32,34 @@ from trainables.storage import Storage
 
 LABELS = ("neutral", "joy", "anger")
 CORPUS = "c0ffee0000000000"
+PICTURE = 24
+"""Side of the corpus's pictures in pixels."""
 _WORDS = {"neutral": "plain", "joy": "happy", "anger": "angry"}
 
 
-def small_corpus(storage: Storage, n: int = 60, shards: int = 2, aligned: bool = False) -> str:
+def small_corpus(
+    storage: Storage,
+    n: int = 60,
+    shards: int = 2,
+    aligned: bool = False,
+    *,
+    pictures: bool = False,
+    several: bool = False,
+) -> str:
     """60 % train, 20 % dev, 20 % test; one word and the pitch of a tone tell the label; two clips are missing.
 
     `aligned`: four words, eight syllables and sixteen phones of equal length, but for every tenth row.
+    `pictures`: one to five a row, whose colour tells the label; u5 and u38 have none.
+    `several`: the row's label and, in every second row, the next one.
     """
     rng = np.random.default_rng(0)
-    rows = [_row(rng, i, n) | (_times(i) if aligned else {}) for i in range(n)]
+    rows = [
+        _row(rng, i, n)
+        | (_times(i) if aligned else {})
+        | (_pictures(i) if pictures else {})
+        | (_targets(i) if several else {})
+        for i in range(n)
+    ]
     folder = Path(storage.root).parent / "corpus"
     folder.mkdir(parents=True, exist_ok=True)
     for shard, part in enumerate(np.array_split(np.arange(n), shards)):
@@ -47,7 +67,7 @@ def small_corpus(storage: Storage, n: int = 60, shards: int = 2, aligned: bool =
         pq.write_table(table, folder / f"utterances-{shard:05d}.parquet")
     record = Record(
         kind="corpus", fingerprint=CORPUS, spec={}, created=datetime.now(UTC),
-        info={"labels": list(LABELS), "multi_label": False, "widths": {}, "stand_in": True},
+        info={"labels": list(LABELS), "multi_label": several, "widths": {}, "stand_in": True},
     )  # fmt: skip
     publish(storage, corpus.prefix(CORPUS), folder, record)
     return CORPUS
@@ -79,6 +99,23 @@ def _times(index: int) -> dict[str, Any]:
     }
 
 
+def _pictures(index: int) -> dict[str, Any]:
+    if index in (5, 38):
+        return {"images": None}
+    values = np.full((PICTURE, PICTURE, 3), 40, dtype=np.uint8)
+    values[:, :, index % 3] = 220
+    values[: PICTURE // 2] //= 1 + index % 2
+    frames = [np.roll(values, step, axis=0) for step in range(1 + index % 5)]
+    return {"images": [encode_image(Image.fromarray(frame)) for frame in frames]}
+
+
+def _targets(index: int) -> dict[str, Any]:
+    targets = [0.0] * len(LABELS)
+    for step in range(1 + index % 2):
+        targets[(index + step) % len(LABELS)] = 1.0
+    return {"targets": targets, "label": corpus.joined(targets, LABELS)}
+
+
 def _flac(rng: np.random.Generator, hertz: float, seconds: float) -> bytes:
     time = np.arange(int(seconds * 16_000)) / 16_000
     wave = 0.3 * np.sin(2 * np.pi * hertz * time) + 0.01 * rng.normal(size=len(time))
@@ -99,6 +136,14 @@ def small_run(**training: Any) -> RunSpec:
             fusion=CoAttentionFusion(width=16, heads=2, dropout=0.0, training=tuning),
         ),
     )
+
+
+def three_run(frames: int = 3, **training: Any) -> RunSpec:
+    """As `small_run`, with a visual teacher beside the others, and the fusion of all three."""
+    run = small_run(**training).model_dump(mode="json")
+    run["corpus"] |= {"modalities": ["audio", "text", "visual"]}
+    run["teachers"]["visual"] = {**run["teachers"]["audio"], "frames": frames}
+    return RunSpec.model_validate(run)
 
 
 def text_run(folder: Path, **training: Any) -> RunSpec:
@@ -122,6 +167,20 @@ def wav2vec_checkpoint(folder: Path, norm: str = "group", **preprocessor: Any) -
         num_conv_pos_embedding_groups=2, do_stable_layer_norm=norm == "layer",
     )  # fmt: skip
     Wav2Vec2Model(config).save_pretrained(folder)
+    if preprocessor:
+        (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor), "utf-8")
+    return folder
+
+
+def image_checkpoint(folder: Path, family: str = "vit", **preprocessor: Any) -> Path:
+    """A model of two layers over pictures of 32, of the `transformers` type `family`."""
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.for_model(
+        family, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=32,
+        patch_size=8,
+    )  # fmt: skip
+    AutoModel.from_config(config).save_pretrained(folder)
     if preprocessor:
         (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor), "utf-8")
     return folder

@@ -20,7 +20,7 @@ from trainables.losses.attention import attention_transfer
 from trainables.losses.contrastive import info_nce, same_label_mask, same_text_mask
 from trainables.method import Phase, Setting, TeachingMethod
 from trainables.schedules import value
-from trainables.spec.base import Modality
+from trainables.spec.base import OVER_TIME, Modality
 from trainables.spec.method import CMD
 from trainables.spec.schedule import is_used
 from trainables.students.base import StudentOutput
@@ -46,7 +46,7 @@ class CMDMethod(TeachingMethod):
         self._self = taught if is_used(self._spec.self_weight) else ()
         crosses = is_used(self._spec.cross_weight)
         self._cross = tuple(m for m in widths.crossed if crosses and _OTHER[m] in setting.run.teachers.names)
-        self._maps = taught if is_used(self._spec.attention_weight) else ()
+        self._maps = tuple(m for m in taught if m in OVER_TIME) if is_used(self._spec.attention_weight) else ()
         targets = set(self._self) | {_OTHER[m] for m in self._cross}
         self._projections = Projections(
             {m: widths.pooled[m] for m in streams if m in (*self._self, *self._cross)},

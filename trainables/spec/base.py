@@ -10,6 +10,8 @@ Modality = Literal["audio", "text", "visual"]
 MODALITIES: tuple[Modality, ...] = ("audio", "text", "visual")
 """In the order that streams have everywhere, whatever theirs in a spec: the same spec means the same weights."""
 TeacherName = Literal["audio", "text", "visual", "fusion"]
+OVER_TIME: tuple[TeacherName, ...] = ("audio", "text")
+"""The teachers that attend over time, and have maps of it to give: an image encoder attends over patches."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]

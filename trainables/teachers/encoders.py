@@ -66,6 +66,13 @@ class LoadedEncoder:
         return int(self.model.config.num_hidden_layers) + 1
 
     @property
+    def positions(self) -> int:
+        """The patches of an utterance's frames, at most, in an image encoder; 0 in others."""
+        if self.picture is None:
+            return 0
+        return self.picture.frames * (self.picture.side // int(self.model.config.patch_size)) ** 2
+
+    @property
     def longest_text(self) -> int:
         """Positions that the table has room for (RoBERTa's starts behind its padding index)."""
         positions = int(getattr(self.model.config, "max_position_embeddings", LONGEST_TEXT + 2))
@@ -128,7 +135,7 @@ def _pretrained(name: str, spec: Pretrained) -> LoadedEncoder:
 
 def load_encoder(name: str, folder: Path, attention: bool = False) -> LoadedEncoder:
     """What `LoadedEncoder.save` left. `attention`: with the plain attention that can return its maps."""
-    loaded = _load(name, str(folder), None, "eager" if attention else None)
+    loaded = _load(name, str(folder), None, "eager" if attention and name != "visual" else None)
     if name == "audio":
         rules = json.loads((folder / "wave.json").read_text("utf-8"))
         loaded.trainable_front = rules.pop("trainable_front")

@@ -20,7 +20,7 @@ from torch import Tensor
 from trainables.corpus import read_table, with_fold
 from trainables.features import Vocabulary, build_vocabulary, log_mel, pieces_of
 from trainables.losses.attention import resize_map
-from trainables.spec.base import MODALITIES, Modality, TeacherName
+from trainables.spec.base import MODALITIES, OVER_TIME, Modality, TeacherName
 from trainables.teachers.data import FeatureSource, Source, decode
 from trainables.teachers.frozen import frame_seconds, frozen_source, spans_of
 from trainables.teachers.plan import HarvestPlan
@@ -180,10 +180,7 @@ class Harvester:
     def outputs(self, teacher: FineTuned, source: Source, keep_frames: bool) -> dict[str, Any]:
         """`logits` [N, C], `pooled` [N, D], `attention` [N, G, G] if needed, and the list `frames`."""
         count, grid = len(source.lengths), self.plan.run.features.attention_grid
-        attention = self.plan.needs.attention and teacher.name in (
-            "audio",
-            "text",
-        )  # the others have none over time
+        attention = self.plan.needs.attention and teacher.name in OVER_TIME
         logits = np.zeros((count, len(self.labels)), dtype=np.float32)
         pooled = np.zeros((count, teacher.model.width), dtype=np.float16)
         maps = np.zeros((count, grid, grid), dtype=np.float16)
@@ -238,9 +235,8 @@ def picture_rows(column: Any, side: int) -> StudentRows:
     from trainables.pictures import grey
 
     black = np.zeros((1, side, side), dtype=np.uint8)
-    return StudentRows(
-        "images", [grey(row.as_py(), side) if row.as_py() else black for row in column], _valid(column)
-    )
+    rows = [grey(images, side) if (images := row.as_py()) else black for row in column]
+    return StudentRows("images", rows, np.asarray([row is not black for row in rows]))
 
 
 def _valid(column: Any) -> np.ndarray[Any, Any]:

@@ -61,7 +61,7 @@ def masked_mean(frames: Tensor, mask: Tensor) -> Tensor:
     return (frames * weights).sum(1) / weights.sum(1).clamp_min(1.0)
 
 
-_PICTURES = 64
+_PICTURES = 32
 """Pictures that an image encoder looks at in one pass: an utterance may have 64, and a batch 32 utterances."""
 
 
