@@ -11,14 +11,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainables.corpus import SPLITS
 from trainables.errors import CorpusError
+from trainables.importers.files import DEPTH, Clip, walk
 
-DEPTH = 6
 SPLIT_OF_FOLDER = {
     "train": "train",
     "train_splits": "train",
@@ -39,12 +39,6 @@ _CSV = re.compile(r"(train|dev|val|test)_sent_emo(_dya)?\.csv")
 
 ClipKey = tuple[int, int]
 """(dialogue, utterance) as in the clip's name."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    path: Path
-    size: int
 
 
 @dataclass(frozen=True)
@@ -78,27 +72,11 @@ def find_layout(root: Path, media: bool = True) -> Layout:
     if not root.is_dir():
         raise CorpusError(f"{root}: no such folder; MELD's root holds {_wanted(media)}")
     found = _Found()
-    for entry in _walk(root, DEPTH):
+    for entry in walk(root, "MELD"):
         _note(entry, found)
     csvs, dyadic = _choose_csvs(root, found, media)
     clips = _assign_clips(root, found, csvs) if media else {}
     return Layout(root, csvs, clips, dyadic)
-
-
-def _walk(folder: Path, depth: int) -> Iterator[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
-    except OSError as error:
-        raise CorpusError(f"{folder}: cannot be read ({error.strerror}); MELD is looked for there") from error
-    for entry in entries:
-        if entry.name.startswith((".", "__MACOSX")):
-            continue
-        if entry.is_dir():
-            if depth > 0:
-                yield from _walk(Path(entry.path), depth - 1)
-        else:
-            yield entry
 
 
 def _note(entry: os.DirEntry[str], found: _Found) -> None:
@@ -144,9 +122,8 @@ def _assign_clips(root: Path, found: _Found, csvs: Mapping[str, Path]) -> dict[s
             homeless.append(folder)
             continue
         for match, entry in sorted(entries, key=lambda item: _PREFERENCE.index(item[0][3])):
-            if entry.is_file():  # a link to nothing is an absent clip
-                clip = Clip(Path(entry.path), entry.stat().st_size)
-                _keep(clips[split], (int(match[1]), int(match[2])), clip)
+            clip = Clip(Path(entry.path), entry.stat().st_size)
+            _keep(clips[split], (int(match[1]), int(match[2])), clip)
     empty = [split for split in SPLITS if not clips[split]]
     if empty and homeless:
         raise CorpusError(
