@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from typing import get_args
 
 from orchestrator.errors import ExperimentError
-from orchestrator.experiment import ExperimentSpec, Scale, check, load, read
+from orchestrator.experiment import COSTS, ExperimentSpec, Scale, check, load, read
 from orchestrator.space import corners, with_values
 from trainables.spec import RunSpec
 from trainables.spec.demands import unmet
-from trainables.spec.metrics import LOWER_IS_BETTER, METRICS
+from trainables.spec.metrics import LOWER_IS_BETTER, metrics_of
 
 SEARCHABLE = ("student", "method", "training")
 """The parts of a run that a search may change; each of the others would need a transfer set of its own."""
-COSTS = ("parameters", "latency_ms")
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,9 @@ def check_spec(spec: ExperimentSpec) -> int:
 
 def check_metrics(spec: ExperimentSpec) -> None:
     """Epochs are chosen by a known dev score, objectives are known and go the right way."""
-    if spec.run.metric not in METRICS or spec.run.metric in LOWER_IS_BETTER:
-        scores = ", ".join(name for name in METRICS if name not in LOWER_IS_BETTER)
+    known = metrics_of(spec.run.corpus.multi_label)
+    if spec.run.metric not in known or spec.run.metric in LOWER_IS_BETTER:
+        scores = ", ".join(name for name in known if name not in LOWER_IS_BETTER)
         raise ExperimentError(f"run.metric {spec.run.metric!r}: an epoch is chosen by one of {scores}")
     seen: set[str] = set()
     for number, objective in enumerate(spec.search.objectives):
@@ -86,8 +86,8 @@ def check_metrics(spec: ExperimentSpec) -> None:
         seen.add(metric)
         if metric.startswith(("test", "dev", "train")):
             raise ExperimentError(f"{place}: name the score alone; selection always reads dev, and never test")
-        if metric not in (*METRICS, *COSTS):
-            raise ExperimentError(f"{place}: unknown; there are {', '.join((*METRICS, *COSTS))}")
+        if metric not in (*known, *COSTS):
+            raise ExperimentError(f"{place}: unknown; there are {', '.join((*known, *COSTS))}")
         wanted = "min" if metric in LOWER_IS_BETTER or metric in COSTS else "max"
         if objective.direction != wanted:
             raise ExperimentError(f"{place}: its direction is {wanted}, not {objective.direction}")

@@ -80,6 +80,41 @@ class Spread(BaseModel):
     """By fold, each the mean over seeds."""
 
 
+class LabelScore(BaseModel):
+    """How well one of several labels is told on test, the mean over seeds; None where test cannot tell."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str
+    support: int
+    """Test utterances that have it."""
+    balanced_accuracy: float | None
+    f1: float | None
+    average_precision: float | None
+    tuned_f1: float | None
+    """At the threshold fitted on dev."""
+    threshold: float
+    """Fitted on dev, the mean over seeds and folds."""
+
+
+class ConditionScore(BaseModel):
+    """The score of a confirmed model where something of its input is missing or damaged."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    """As `only-audio`, `white-10dB`, `words-dropped-30%`."""
+    score: float
+    """Mean over seeds, over all test rows of all folds, as the clean score."""
+    interval: Interval
+    change: float
+    """`score` less the clean one on the same rows."""
+    change_interval: Interval
+    """95 % paired bootstrap over test utterances."""
+    metrics: dict[str, float] = {}
+    """Further metrics, means over seeds."""
+
+
 class ModelRow(BaseModel):
     """One line of the confirmed leaderboard; `score` is the mean over seeds on test, in [0, 1].
 
@@ -107,7 +142,12 @@ class ModelRow(BaseModel):
     folds: dict[str, Spread] = {}
     """By metric; empty with one official split."""
     confusion: list[list[int]] = []
-    """Test utterances by label (row) and prediction (column), summed over seeds and folds."""
+    """Test utterances by label (row) and prediction (column), summed over seeds and folds; empty where an utterance
+    may have several labels."""
+    by_label: list[LabelScore] = []
+    """Where an utterance may have several."""
+    robustness: list[ConditionScore] = []
+    """With modalities missing, then with what there is damaged."""
 
 
 @dataclass
@@ -194,4 +234,16 @@ def watching(observer: Observer, stage: StageName, what: str) -> Iterator[StageR
     observer.stage_finished(stage, report.seconds, report.note)
 
 
-__all__ = ["STAGES", "Interval", "ModelRow", "Observer", "Observers", "Report", "Spread", "TrialRecord", "watching"]
+__all__ = [
+    "STAGES",
+    "ConditionScore",
+    "Interval",
+    "LabelScore",
+    "ModelRow",
+    "Observer",
+    "Observers",
+    "Report",
+    "Spread",
+    "TrialRecord",
+    "watching",
+]

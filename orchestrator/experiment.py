@@ -38,8 +38,12 @@ Scale = Literal["laptop", "full"]
 SCHEMA_VERSION = 1
 
 
+COSTS = ("parameters", "latency_ms")
+"""What an objective may be beside a score."""
+
+
 class Objective(Spec):
-    """One of `trainables.metrics.METRICS` on dev, or `parameters` or `latency_ms` of the student."""
+    """One of the scores of `trainables.spec.metrics` on dev, or `parameters` or `latency_ms` of the student."""
 
     metric: str = "weighted_f1"
     direction: Literal["max", "min"] = "max"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import StageError
 from orchestrator.events import Interval, ModelRole, ModelRow, Spread
+from orchestrator.label_scores import by_label
 from orchestrator.summary import Gain
 from trainables.artifacts import Record, read_record
 from trainables.spec import RunSpec
@@ -43,8 +44,8 @@ class Scored:
     """A row of the leaderboard with the test predictions behind it, of all folds together."""
 
     row: ModelRow
-    labels: NDArray[np.int64]
-    """[samples]"""
+    labels: NDArray[Any]
+    """[samples], or [samples, classes] of 0 and 1 where there may be several"""
     probabilities: NDArray[np.float64]
     """[seeds, samples, classes]"""
 
@@ -54,10 +55,12 @@ class Tested:
     """The test rows of one fold, or of the one split."""
 
     uids: Sequence[str]
-    labels: NDArray[np.int64]
-    """[samples]"""
+    labels: NDArray[Any]
+    """[samples], or [samples, classes]"""
     probabilities: NDArray[np.float64]
     """[seeds, samples, classes]"""
+    thresholds: NDArray[np.float64] | None = None
+    """[seeds, classes], fitted on dev, where there may be several labels."""
 
 
 def score_students(
@@ -80,7 +83,8 @@ def _student(storage: Storage, one: Candidate, models: list[str], metric: str, r
     of_fold: dict[int | None, list[str]] = {}
     for model, record in zip(models, records, strict=True):
         of_fold.setdefault(record.spec.get("fold"), []).append(model)
-    parts = [_tested(storage, own) for own in of_fold.values()]
+    thresholds = {model: record.info["thresholds"] for model, record in zip(models, records, strict=True)}
+    parts = [_tested(storage, own, thresholds) for own in of_fold.values()]
     tests = [record.info["test"] for record in records]
     facts = ModelRow(
         name=one.name,
@@ -98,17 +102,19 @@ def _student(storage: Storage, one: Candidate, models: list[str], metric: str, r
         trial=one.trial,
     )
     recorded = [float(test[metric]) for test in tests] if len(parts) == 1 else None
-    return _scored(facts, parts, metric, resamples, recorded)
+    return _scored(facts, parts, metric, resamples, recorded, names=records[0].info["labels"])
 
 
-def _tested(storage: Storage, models: Sequence[str]) -> Tested:
+def _tested(storage: Storage, models: Sequence[str], thresholds: Mapping[str, list[float] | None]) -> Tested:
     """What the models of one fold, one a seed, predicted on its test rows."""
     import numpy as np
 
     from trainables.confirm import read_predictions
 
     loaded = [read_predictions(storage, model, "test") for model in models]
-    return Tested(loaded[0][0], loaded[0][1], np.stack([probabilities for _, _, probabilities in loaded]))
+    fitted = [thresholds[model] for model in models]
+    limits = None if None in fitted else np.asarray(fitted)
+    return Tested(loaded[0][0], loaded[0][1], np.stack([probabilities for _, _, probabilities in loaded]), limits)
 
 
 def score_teachers(
@@ -146,35 +152,50 @@ def score_teachers(
             metrics=_scores(parts)[0],
             models=[teachers[name] for _, teachers in folds],
         )
-        scored.append(_scored(facts, parts, metric, resamples))
+        scored.append(_scored(facts, parts, metric, resamples, names=sets[0].labels))
     return scored
 
 
 def _taught(data: TransferSet, name: str) -> Tested:
     import numpy as np
-    from scipy.special import softmax
 
-    rows = data.rows("test", ())
-    logits = np.asarray(data.teachers[name].logits[rows], dtype=np.float64)
-    return Tested([str(uid) for uid in data.uid[rows]], np.asarray(data.label[rows]), softmax(logits, axis=1)[None])
+    from trainables.metrics import probabilities_of, tuned_thresholds
+
+    def said(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        return probabilities_of(np.asarray(data.teachers[name].logits[rows]), data.multi_label)
+
+    rows, dev = data.rows("test", ()), data.rows("dev", ())
+    limits = tuned_thresholds(data.truth[dev], said(dev))[None] if data.multi_label else None
+    return Tested([str(uid) for uid in data.uid[rows]], np.asarray(data.truth[rows]), said(rows)[None], limits)
 
 
 def _scored(
-    row: ModelRow, parts: Sequence[Tested], metric: str, resamples: int, recorded: Sequence[float] | None = None
+    row: ModelRow,
+    parts: Sequence[Tested],
+    metric: str,
+    resamples: int,
+    recorded: Sequence[float] | None = None,
+    *,
+    names: Sequence[str],
 ) -> Scored:
-    """The row with its scores: each seed's as `recorded`, else over all test rows of all folds together."""
+    """The row with its scores: each seed's as `recorded`, else over all test rows of all folds together.
+
+    `names`: of the labels.
+    """
     import numpy as np
 
-    from trainables.metrics import confusion
     from trainables.statistics import bootstrap_interval
 
     _each_once(parts, row.name)
     labels = np.concatenate([part.labels for part in parts])
     probabilities = np.concatenate([part.probabilities for part in parts], axis=1)
     low, high = bootstrap_interval(labels, probabilities, metric, resamples=resamples)
-    counts = sum(confusion(labels, one.argmax(axis=1), probabilities.shape[2]) for one in probabilities)
-    by_seed = _scores([Tested((), labels, probabilities)])
-    change: dict[str, Any] = {"interval": Interval(low=low, high=high), "confusion": np.asarray(counts).tolist()}
+    by_seed = _scores(parts)
+    change: dict[str, Any] = {"interval": Interval(low=low, high=high)}
+    if labels.ndim == 2:
+        change["by_label"] = by_label(labels, probabilities, _limits(parts), names)
+    else:
+        change["confusion"] = _confusion(labels, probabilities)
     if len(parts) > 1:
         change |= {"metrics": {**row.metrics, **_mean(by_seed)}, "folds": _spreads(parts)}
     each = recorded or [scores[metric] for scores in by_seed]
@@ -182,14 +203,39 @@ def _scored(
     return Scored(row.model_copy(update=change), labels, probabilities)
 
 
-def _scores(parts: Sequence[Tested]) -> list[dict[str, float]]:
-    """Every metric of each seed over all rows of these parts."""
+def _confusion(labels: NDArray[Any], probabilities: NDArray[np.float64]) -> list[list[int]]:
     import numpy as np
 
-    from trainables.metrics import scores
+    from trainables.metrics import confusion
+
+    counts = sum(confusion(labels, one.argmax(axis=1), probabilities.shape[2]) for one in probabilities)
+    return [[int(count) for count in row] for row in np.asarray(counts)]
+
+
+def _limits(parts: Sequence[Tested]) -> NDArray[np.float64]:
+    """[seeds, samples, classes]: each row's thresholds, those of its fold."""
+    import numpy as np
+
+    each = []
+    for part in parts:
+        assert part.thresholds is not None
+        each.append(np.repeat(part.thresholds[:, None], len(part.labels), axis=1))
+    return np.concatenate(each, axis=1)
+
+
+def _scores(parts: Sequence[Tested]) -> list[dict[str, float]]:
+    """Every metric of each seed over all rows of these parts; with several labels at the fitted thresholds, too."""
+    import numpy as np
+
+    from trainables.metrics import scores, tuned_scores
 
     labels = np.concatenate([part.labels for part in parts])
-    return [scores(labels, one) for one in np.concatenate([part.probabilities for part in parts], axis=1)]
+    probabilities = np.concatenate([part.probabilities for part in parts], axis=1)
+    found = [scores(labels, one) for one in probabilities]
+    if labels.ndim == 1:
+        return found
+    limits = _limits(parts)
+    return [own | tuned_scores(labels, p, t) for own, p, t in zip(found, probabilities, limits, strict=True)]
 
 
 def _mean(of_seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:

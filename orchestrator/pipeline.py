@@ -22,11 +22,11 @@ from orchestrator.plan import Plan, generation, make_plan
 from orchestrator.recording import Recorder, recording
 from orchestrator.settings import Settings
 from orchestrator.stages import Stages
-from orchestrator.summary import Ceilings, Summary, TrialCounts
+from orchestrator.summary import Summary, TrialCounts
 from trainables.artifacts import Record, fingerprint
 from trainables.storage import Storage
 
-SUMMARY_SCHEMA = 3
+SUMMARY_SCHEMA = 4
 
 
 def sweep(
@@ -150,20 +150,27 @@ def _summary(
             stages.observer.model_confirmed(row)
         return summary
     summary = _work_out(stages, corpus, trials, chosen, models)
-    store_confusion(storage, f"{stages.sweep_folder}/confusion-{digest}.parquet", summary)
+    store_tables(storage, stages.sweep_folder, digest, summary)
     storage.write_text(key, summary.model_dump_json(indent=1))
     return summary
 
 
-def store_confusion(storage: Storage, key: str, summary: Summary) -> None:
-    """Every row's confusion matrix as one table, beside the summary of the same digest."""
+def store_tables(storage: Storage, folder: str, digest: str, summary: Summary) -> None:
+    """Beside the summary of the same digest: every row's confusion matrix, or its scores label by label."""
     import pyarrow.parquet as pq
 
     from orchestrator.confusion import confusion_table
+    from orchestrator.label_scores import label_table
 
-    with TemporaryDirectory(prefix="orch-confusion-") as folder:
-        pq.write_table(confusion_table(summary.leaderboard, summary.labels), Path(folder) / "confusion.parquet")
-        storage.upload(Path(folder) / "confusion.parquet", key)
+    rows = summary.leaderboard
+    tables = {"labels": label_table(rows)} if rows[0].by_label else {}
+    if rows[0].confusion:
+        tables["confusion"] = confusion_table(rows, summary.labels)
+    with TemporaryDirectory(prefix="orch-tables-") as scratch:
+        for name, table in tables.items():
+            path = Path(scratch) / f"{name}.parquet"
+            pq.write_table(table, path)
+            storage.upload(path, f"{folder}/{name}-{digest}.parquet")
 
 
 def stored_summary(storage: Storage, key: str) -> Summary | None:
@@ -230,12 +237,9 @@ def counts(trials: list[TrialRecord]) -> TrialCounts:
     )
 
 
-def ceilings(corpus: Record) -> Ceilings | None:
+def ceilings(corpus: Record) -> dict[str, float] | None:
     """The Bayes ceilings that the stand-in's record holds; None for a real corpus."""
-    found = corpus.info.get("ceilings")
-    if not found:
-        return None
-    return Ceilings(**{name: found[name] for name in ("audio", "text", "both")})
+    return corpus.info.get("ceilings") or None
 
 
 def paths(stages: Stages) -> dict[str, str]:

@@ -80,7 +80,7 @@ class Recorder(Observer):
             text = Path(scratch) / "summary.json"
             text.write_text(summary.model_dump_json(indent=1), encoding="utf-8")
             mlflow.artifact(text)
-            self._confusion(mlflow, summary, Path(scratch))
+            self._tables(mlflow, summary, Path(scratch))
             best = summary.leaderboard[0]
             mlflow.model(self._fetched(best.models[0], Path(scratch) / "model"), best.name)
         if mlflow.close():
@@ -90,13 +90,18 @@ class Recorder(Observer):
         if self._open:
             self._open.close(status, reason)
 
-    def _confusion(self, mlflow: MlflowObserver, summary: Summary, folder: Path) -> None:
-        """The leaderboard's confusion matrices, in the form that MLflow's UI shows as a table."""
-        from orchestrator.confusion import as_columns
+    def _tables(self, mlflow: MlflowObserver, summary: Summary, folder: Path) -> None:
+        """The confusion matrices, or the scores label by label, in the form that MLflow's UI shows as a table."""
+        from orchestrator import confusion, label_scores
 
-        path = folder / "confusion.json"
-        path.write_text(json.dumps(as_columns(summary.leaderboard, summary.labels)), encoding="utf-8")
-        mlflow.table(path)
+        rows = summary.leaderboard
+        tables = {"labels": label_scores.as_columns(rows)} if rows[0].by_label else {}
+        if rows[0].confusion:
+            tables["confusion"] = confusion.as_columns(rows, summary.labels)
+        for name, table in tables.items():
+            path = folder / f"{name}.json"
+            path.write_text(json.dumps(table), encoding="utf-8")
+            mlflow.table(path)
 
     def _fetched(self, model: str, folder: Path) -> Path:
         for file in self.storage.list(f"models/{model}"):

@@ -38,14 +38,6 @@ class Gain(_Value):
     p_value: float | None = None
 
 
-class Ceilings(_Value):
-    """The weighted F1 that the stand-in's generating rules allow a perfect reader (Bayes)."""
-
-    audio: float
-    text: float
-    both: float
-
-
 class Summary(_Value):
     experiment: str
     fingerprint: str
@@ -56,8 +48,9 @@ class Summary(_Value):
     leaderboard: list[ModelRow]
     """Best first within a role; scores are of the test split."""
     gains: list[Gain]
-    ceilings: Ceilings | None
-    """None off the stand-in."""
+    ceilings: dict[str, float] | None
+    """The weighted F1 that the stand-in's generating rules allow a perfect reader (Bayes) of each subset of its
+    modalities, as `audio+visual`; None off the stand-in."""
     paths: dict[str, str]
     """Where everything lies, by what it is: storage, sweep, models, mlflow, ..."""
     front: list[int] = []
@@ -74,4 +67,4 @@ class Summary(_Value):
     """What each ablation costs: the gain of the configuration that it is laid on over the ablated one."""
 
 
-__all__ = ["Ceilings", "Gain", "StageSummary", "Summary", "TrialCounts"]
+__all__ = ["Gain", "StageSummary", "Summary", "TrialCounts"]

@@ -2,7 +2,8 @@
 
 The artifact is `models/<fingerprint>/`: `student.safetensors` and `run.json` (enough to load the student),
 `predictions.parquet` (one row per dev and test utterance) and `curves.parquet`. Its record's info holds the dev
-score, the test metrics, calibration and MC-dropout uncertainty, parameters and latency.
+score, the test metrics, calibration and MC-dropout uncertainty, parameters and latency; with several labels the
+thresholds, too, that were fitted on dev.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from trainables import artifacts
 from trainables.artifacts import Record
 from trainables.evaluation import Predictions, count_parameters, export, latency, mc_predict, predict
-from trainables.metrics import scores
+from trainables.metrics import decided, scores, tuned_scores, tuned_thresholds
 from trainables.reporter import ListReporter
 from trainables.run import TrainResult, load_student, train
 from trainables.spec import RunSpec
@@ -62,6 +63,7 @@ def confirm_model(
         "best_epoch": result.best_epoch,
         "epochs": result.epochs,
         "test": evaluate(result.dev, test, passes),
+        "thresholds": fitted_thresholds(result.dev),
         "parameters": count_parameters(student),
         "latency_ms": timing.p50_ms,
         "latency_p95_ms": timing.p95_ms,
@@ -88,31 +90,45 @@ def confirm_model(
 def evaluate(dev: Predictions, test: Predictions, passes: NDArray[np.floating[Any]]) -> dict[str, float]:
     """Test metrics, calibration before and after the temperature fitted on dev, and MC-dropout uncertainty.
 
-    `passes` [M, N, C] are probabilities of M stochastic forward passes over the test split; entropies in nats.
+    `passes` [M, N, C] are probabilities of M stochastic forward passes over the test split; entropies in nats. With
+    several labels the scores at thresholds fitted on dev stand beside those at 0.5.
     """
     temperature = fit_temperature(dev.logits, dev.labels)
     cooled = Predictions(test.index, test.labels, (test.logits / temperature).astype(np.float32)).probabilities
+    several = test.labels.ndim == 2
     return {
         **scores(test.labels, test.probabilities),
+        **(_at_fitted(dev, test) if several else {"aurc": aurc(test.labels, test.probabilities)}),
         "mce": mce(test.labels, test.probabilities),
-        "aurc": aurc(test.labels, test.probabilities),
         "calibration_temperature": temperature,
         "ece_calibrated": ece(test.labels, cooled),
-        "predictive_entropy": float(predictive_entropy(passes).mean()),
-        "mutual_information": float(mutual_information(passes).mean()),
+        "predictive_entropy": float(predictive_entropy(passes, bernoulli=several).mean()),
+        "mutual_information": float(mutual_information(passes, bernoulli=several).mean()),
     }
+
+
+def fitted_thresholds(dev: Predictions) -> list[float] | None:
+    """Of each label, fitted on dev; None with one label."""
+    return tuned_thresholds(dev.labels, dev.probabilities).tolist() if dev.labels.ndim == 2 else None
+
+
+def _at_fitted(dev: Predictions, test: Predictions) -> dict[str, float]:
+    return tuned_scores(test.labels, test.probabilities, np.asarray(fitted_thresholds(dev)))
 
 
 def read_predictions(
     storage: Storage, fingerprint: str, split: str
 ) -> tuple[list[str], NDArray[Any], NDArray[Any]]:
-    """(uids, labels [N], probabilities [N, C]) of a confirmed model, in the order of the transfer set."""
+    """(uids, labels [N] or, where there may be several, [N, C], probabilities [N, C]) of a confirmed model, in the
+    order of the transfer set."""
     import pyarrow.parquet as pq
 
     with storage.open(f"{prefix(fingerprint)}/{PREDICTIONS}") as handle:
         table = pq.read_table(handle, filters=[("split", "=", split)])
     probabilities = np.array(table["probabilities"].to_pylist(), dtype=np.float64)
-    return table["uid"].to_pylist(), table["label"].to_numpy(), probabilities
+    several = "targets" in table.column_names
+    labels = np.array(table["targets"].to_pylist()) if several else table["label"].to_numpy()
+    return table["uid"].to_pylist(), labels, probabilities
 
 
 def _write_tables(
@@ -122,8 +138,8 @@ def _write_tables(
     import pyarrow.parquet as pq
 
     uncertainty = {
-        "predictive_entropy": predictive_entropy(passes),
-        "mutual_information": mutual_information(passes),
+        "predictive_entropy": predictive_entropy(passes, bernoulli=data.multi_label),
+        "mutual_information": mutual_information(passes, bernoulli=data.multi_label),
     }
     unknown = {name: np.full(len(result.dev.labels), np.nan) for name in uncertainty}
     dev_rows = _predictions(data, "dev", result.dev, unknown)
@@ -133,6 +149,16 @@ def _write_tables(
     pq.write_table(pa.Table.from_pylist(result.curves), folder / "curves.parquet")
 
 
+def _truth(found: Predictions) -> dict[str, Any]:
+    """`label` and `predicted` (at thresholds of 0.5, as `targets`, where there may be several)."""
+    if found.labels.ndim == 1:
+        return {"label": found.labels, "predicted": found.probabilities.argmax(axis=1)}
+    return {
+        "targets": found.labels.astype(np.float32).tolist(),
+        "predicted": decided(found.probabilities).astype(np.float32).tolist(),
+    }
+
+
 def _predictions(data: TransferSet, split: str, found: Predictions, extra: dict[str, NDArray[Any]]) -> pa.Table:
     import pyarrow as pa
 
@@ -140,8 +166,7 @@ def _predictions(data: TransferSet, split: str, found: Predictions, extra: dict[
         {
             "uid": [str(uid) for uid in data.uid[found.index]],
             "split": [split] * len(found.labels),
-            "label": found.labels,
-            "predicted": found.probabilities.argmax(axis=1),
+            **_truth(found),
             "probabilities": found.probabilities.astype(np.float32).tolist(),
             **{name: values.astype(np.float32) for name, values in extra.items()},
         }

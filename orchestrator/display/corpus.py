@@ -41,8 +41,7 @@ def corpus_view(found: PrepareSummary, place: str, ceilings: Mapping[str, Any] |
     if found.folds:
         parts += [Text(), folds(found.folds), Text()]
     if ceilings:
-        told = ", ".join(f"{name} {ceilings[name]:.3f}" for name in ("audio", "text", "both"))
-        parts.append(Text(f"Bayes ceilings (weighted F1): {told}"))
+        parts.append(Text(words.ceilings(ceilings)))
     parts.append(Text(f"corpus  {place}"))
     return Group(*parts)
 

@@ -38,14 +38,14 @@ def summary_view(summary: Summary, ui_command: str = "orch ui") -> RenderableTyp
     if summary.ablations:
         told = f"Ablations, and the gain of {summary.ablations[0].of} over each (95 % paired bootstrap)"
         parts += [Text(told, style="bold"), ablations(summary)]
+    if summary.leaderboard[0].by_label:
+        told = f"Labels of {summary.leaderboard[0].name}: at 0.5, and F1 at the threshold fitted on dev"
+        parts += [Text(told, style="bold"), by_label(summary.leaderboard[0])]
     if summary.leaderboard[0].confusion and len(summary.labels) <= SHOWN_LABELS:
         told = f"Confusion of {summary.leaderboard[0].name}: label by prediction, % of the label's test rows"
         parts += [Text(told, style="bold"), confusion(summary.leaderboard[0], summary.labels)]
     if summary.ceilings is not None:
-        c = summary.ceilings
-        parts.append(
-            Text(f"Bayes ceilings (weighted F1): audio {c.audio:.3f}, text {c.text:.3f}, both {c.both:.3f}")
-        )
+        parts.append(Text(words.ceilings(summary.ceilings)))
     if summary.front:
         parts.append(Text(f"Pareto front on dev: trials {', '.join(map(str, summary.front))}"))
     if summary.trials.total:
@@ -102,6 +102,18 @@ def ablations(summary: Summary) -> Table:
         row = rows[gain.over]
         cells = (row.name, f"{row.dev_score:.3f}", spread(row), f"{gain.difference:+.3f}")
         table.add_row(*map(Text, (*cells, interval(gain.interval, signed=True), _clear(gain))))
+    return table
+
+
+def by_label(row: ModelRow) -> Table:
+    """One row a label of an utterance that may have several."""
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column("label", overflow="fold")
+    for heading in ("rows", "balanced", "F1", "AP", "F1 fitted", "threshold"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in row.by_label:
+        values = (one.balanced_accuracy, one.f1, one.average_precision, one.tuned_f1, one.threshold)
+        table.add_row(Text(one.label), str(one.support), *(words.score(value) for value in values))
     return table
 
 

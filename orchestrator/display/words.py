@@ -77,3 +77,9 @@ def _short_word(word: str, letters: int) -> str:
 def params(values: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """`lr=0.0012 temp=2.1`, in the order given."""
     return " ".join(f"{names.get(path, path)}={number(value)}" for path, value in values.items())
+
+
+def ceilings(found: Mapping[str, float]) -> str:
+    """The best that the stand-in's rules allow, by the modalities that are read."""
+    told = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
+    return f"Bayes ceilings (weighted F1): {told}"

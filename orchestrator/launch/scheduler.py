@@ -18,11 +18,10 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from orchestrator.events import Report, TrialRecord
-from orchestrator.experiment import Asha, ExperimentSpec
+from orchestrator.experiment import COSTS, Asha, ExperimentSpec
 from orchestrator.launch.ledger import Ledger
 from orchestrator.launch.messages import reports_of
 from orchestrator.scores import score_of
-from trainables.spec.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def scheduler_for(ledger: Ledger, spec: ExperimentSpec) -> TrialScheduler:
     With several objectives nothing is stopped: a small student with a low score may well be on the Pareto front.
     """
     asha = spec.search.scheduler
-    if isinstance(asha, Asha) and not spec.several_objectives and spec.search.objectives[0].metric in METRICS:
+    if isinstance(asha, Asha) and not spec.several_objectives and spec.search.objectives[0].metric not in COSTS:
         return JournalAsha(ledger, spec, asha)
     return FIFOScheduler()
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.events import Report
-from orchestrator.experiment import Objective, WorkerResources
+from orchestrator.experiment import COSTS, Objective, WorkerResources
 from orchestrator.journal import checkpoint_prefix, predictions_key
 from orchestrator.launch.cluster import first_line
 from orchestrator.launch.folds import work_over_folds
@@ -26,7 +26,6 @@ from orchestrator.space import with_values
 from trainables.errors import OrchError
 from trainables.reporter import Reporter
 from trainables.spec import RunSpec
-from trainables.spec.metrics import METRICS
 from trainables.storage import Storage
 
 if TYPE_CHECKING:
@@ -139,18 +138,19 @@ def transfer_set(storage: str, fingerprint: str, cache: str) -> TransferSet:
 
 
 def write_predictions(storage: Storage, key: str, data: TransferSet, dev: Predictions) -> None:
-    """One row a dev utterance: uid, label, logits [C]."""
+    """One row a dev utterance: uid, label (or targets [C]), logits [C]."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.table({"uid": data.uid[dev.index].tolist(), "label": dev.labels, "logits": list(dev.logits)})
+    truth = {"targets": list(dev.labels)} if data.multi_label else {"label": dev.labels}
+    table = pa.table({"uid": data.uid[dev.index].tolist(), **truth, "logits": list(dev.logits)})
     with TemporaryDirectory(prefix="orch-trial-") as folder:
         pq.write_table(table, Path(folder) / "dev.parquet", compression="zstd")
         storage.upload(Path(folder) / "dev.parquet", key)
 
 
 def _value(metric: str, run: RunSpec, data: TransferSet, result: TrainResult) -> float:
-    if metric in METRICS:
+    if metric not in COSTS:
         return result.curves[result.best_epoch - 1][f"dev/{metric}"]
     if metric == "parameters":
         return float(result.parameters)

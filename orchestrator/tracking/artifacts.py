@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from orchestrator.tracking.info import STAND_IN, DataInput, flatten
+from trainables.spec.base import MODALITIES
 from trainables.spec.student import StudentSpec
 from trainables.storage import sha256
 
@@ -74,12 +75,16 @@ def signature(facts: Mapping[str, Any]) -> Any:
     from mlflow.types.schema import Array
 
     student: StudentSpec = TypeAdapter(StudentSpec).validate_python(facts["student"])
-    streams = [m for m in ("audio", "text") if m in student.modalities]
+    streams = [m for m in MODALITIES if m in student.modalities]
+    optional = student.reads_vectors  # such a student does with whichever of its modalities are there
     own = {
-        "audio": ColSpec(Array(Array(DataType.double)), name="frames"),
-        "text": ColSpec(Array(DataType.long), name="tokens"),
+        "log_mel": (Array(Array(DataType.double)), "frames"),
+        "tokens": (Array(DataType.long), "tokens"),
+        "images": (Array(Array(Array(DataType.long))), "images"),
+        "vectors": (Array(Array(DataType.double)), "{}_vectors"),
     }
-    read = [own[m] for m in streams] if student.reads_features else []
+    kinds = {m: own[facts["sizes"]["streams"][m][0]] for m in streams if student.reads_features}
+    read = [ColSpec(kind, name=name.format(m), required=not optional) for m, (kind, name) in kinds.items()]
     if student.needs.frames:
         read += [ColSpec(Array(Array(DataType.double)), name=f"{m}_frames") for m in streams]
     read += [ColSpec(Array(Array(DataType.long)), name=f"{g}_segments") for g in student.needs.segments]

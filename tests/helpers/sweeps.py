@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.events import Interval, ModelRole, ModelRow, Report, TrialRecord, TrialRole, TrialState
-from orchestrator.summary import Ceilings, Gain, StageSummary, Summary, TrialCounts
+from orchestrator.summary import Gain, StageSummary, Summary, TrialCounts
 
 
 def trial(
@@ -67,7 +67,7 @@ def summary(**change: Any) -> Summary:
             Gain(over="default", difference=0.01, interval=Interval(low=-0.01, high=0.03)),
             Gain(over="supervised", difference=0.04, interval=Interval(low=0.012, high=0.068), p_value=0.004),
         ],
-        ceilings=Ceilings(audio=0.551, text=0.552, both=0.71),
+        ceilings={"audio": 0.551, "text": 0.552, "audio+text": 0.71},
         paths={"storage": "/data/orch-store", "sweep": "/data/orch-store/sweeps/cmd-meld-0123456789abcdef"},
     )
     return whole.model_copy(update=change)

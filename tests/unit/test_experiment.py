@@ -166,7 +166,7 @@ def test_a_wrong_set_is_told_what_is_wrong(text: str, told: str, small: str) -> 
         ({"run": {"corpus": {"type": "imocap"}}}, "run.corpus: Input tag 'imocap'"),
         (
             {"run": {"student": {"type": "audio_text_transformer", "modalities": ["audio", "video"]}}},
-            "'audio' or 'text'",
+            "'audio', 'text' or 'visual'",
         ),
         (
             {"search": {"scheduler": {"type": "asha", "grace_epochs": 2}}},

@@ -40,6 +40,7 @@ def stored(storage: Storage, folder: Path, name: str, seed: int, skill: float) -
     table = {"uid": [str(i) for i in range(len(LABELS))], "split": ["test"] * len(LABELS), "label": LABELS}
     pq.write_table(pa.table({**table, "probabilities": probabilities.tolist()}), folder / "predictions.parquet")
     info = {"dev_score": skill, "parameters": 10, "latency_ms": 1.0, "test": {METRIC: float(score)}}
+    info |= {"thresholds": None, "labels": ["a", "b", "c"]}
     spec = RunSpec(seed=1000 + seed).model_dump(mode="json")
     record = Record(kind="model", fingerprint=name, spec=spec, info=info, created=datetime.now(UTC))
     publish(storage, prefix(name), folder, record)
@@ -109,6 +110,8 @@ def stored_fold(storage: Storage, folder: Path, fold: int, seed: int, skill: flo
         "parameters": 10 + 4 * fold,
         "latency_ms": 1.0,
         "test": {METRIC: -1.0, "mce": 0.5},
+        "thresholds": None,
+        "labels": ["a", "b", "c"],
     }
     spec = RunSpec(seed=1000 + seed).model_dump(mode="json") | {"fold": fold}
     record = Record(kind="model", fingerprint=folder.name, spec=spec, info=info, created=datetime.now(UTC))
@@ -200,3 +203,30 @@ def test_teachers_over_folds_are_scored_on_all_test_rows(tmp_path: Path) -> None
     both = [(FINGERPRINT, {"text": "one"}), (FINGERPRINT, {"text": "two"})]
     with pytest.raises(StageError, match=r"teacher-text: utterance .* is tested in two folds"):
         score_teachers(storage, both, *given)
+
+
+def test_several_labels_are_scored_at_half_and_at_fitted_thresholds(tmp_path: Path) -> None:
+    truth = np.stack([LABELS == 0, LABELS != 1, LABELS == 9], axis=1).astype(np.float32)
+    noise = np.random.default_rng(0).random((2, *truth.shape))
+    storage = Storage(str(tmp_path / "store"))
+    for number, drawn in enumerate(noise):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        probabilities = 0.2 * truth + 0.3 * drawn  # all below 0.5: nothing is given but at a threshold of its own
+        table = {"uid": [str(i) for i in range(len(LABELS))], "split": ["test"] * len(LABELS)}
+        columns = {**table, "targets": truth.tolist(), "probabilities": probabilities.tolist()}
+        pq.write_table(pa.table(columns), folder / "predictions.parquet")
+        info = {
+            "dev_score": 0.5, "parameters": 10, "latency_ms": 1.0, "test": {METRIC: 0.0},
+            "thresholds": [0.25, 0.25, 0.5], "labels": ["x", "y", "z"],
+        }  # fmt: skip
+        spec = RunSpec(seed=1000 + number).model_dump(mode="json")
+        record = Record(kind="model", fingerprint=f"m{number}", spec=spec, info=info, created=datetime.now(UTC))
+        publish(storage, prefix(f"m{number}"), folder, record)
+    (scored,) = score_students(storage, [candidate("m")], {"m": ["m0", "m1"]}, METRIC, 200)
+    assert scored.row.confusion == [] and scored.row.score == 0.0
+    x, y, z = scored.row.by_label
+    each = [f1_score(truth[:, 0], 0.2 * truth[:, 0] + 0.3 * drawn[:, 0] >= 0.25) for drawn in noise]
+    assert x.tuned_f1 == pytest.approx(np.mean(each)) and x.f1 == 0.0 and x.threshold == 0.25
+    assert (x.support, y.support, z.support) == (36, 84, 0)
+    assert z.f1 is None and z.average_precision is None

@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from orchestrator import label_scores
 from orchestrator.confusion import as_columns
 from orchestrator.display.tables import print_summary
-from orchestrator.events import Interval, Spread
-from orchestrator.pipeline import store_confusion, stored_summary
+from orchestrator.events import Interval, LabelScore, Spread
+from orchestrator.pipeline import store_tables, stored_summary
 from orchestrator.summary import Gain, Summary
 from tests.helpers.sweeps import row, summary
 from trainables.storage import Storage
@@ -50,7 +51,7 @@ def test_the_document_has_the_promised_keys() -> None:
     promised = {"name", "role", "score", "sd", "interval", "seeds", "parameters", "latency_ms"}
     assert all(promised <= set(one) for one in found["leaderboard"])
     assert all({"over", "difference", "interval"} <= set(one) for one in found["gains"])
-    assert found["ceilings"] == {"audio": 0.551, "text": 0.552, "both": 0.71}
+    assert found["ceilings"] == {"audio": 0.551, "text": 0.552, "audio+text": 0.71}
 
 
 def test_the_document_is_read_back_as_it_was() -> None:
@@ -68,7 +69,7 @@ def test_the_page_fits_and_holds_everything(width: int) -> None:
         "teacher-fusion teacher 0.571 0.571 [0.531, 0.611] 94.4 M",
         "over default +0.010 [-0.010, +0.030]\n",
         "over supervised +0.040 [+0.012, +0.068] clear of 0",
-        "Bayes ceilings (weighted F1): audio 0.551, text 0.552, both 0.710",
+        "Bayes ceilings (weighted F1): audio 0.551, text 0.552, audio+text 0.710",
         "12 trials: 8 completed, 3 pruned, 1 failed",
         "sweep /data/orch-store/sweeps/cmd-meld-0123456789abcdef",
         "to look orch ui",
@@ -151,8 +152,9 @@ def test_a_confusion_of_many_labels_is_in_its_file_alone() -> None:
 
 def test_confusions_are_stored_by_model_label_and_prediction(tmp_path: Path) -> None:
     found = cross_validated()
-    store_confusion(Storage(str(tmp_path)), "confusion.parquet", found)
-    rows = pq.read_table(tmp_path / "confusion.parquet").to_pylist()
+    store_tables(Storage(str(tmp_path)), "sweeps/s", "d", found)
+    assert [path.name for path in (tmp_path / "sweeps/s").iterdir()] == ["confusion-d.parquet"]
+    rows = pq.read_table(tmp_path / "sweeps/s/confusion-d.parquet").to_pylist()
     assert len(rows) == 9
     assert rows[1] == {
         "model": "best-1", "role": "best", "label": "neutral", "predicted": "excitement", "count": 10,
@@ -163,3 +165,26 @@ def test_confusions_are_stored_by_model_label_and_prediction(tmp_path: Path) -> 
     assert columns["columns"] == ["model", "label", "neutral", "excitement", "joy"]
     assert columns["data"][0] == ["best-1", "neutral", 30, 10, 0]
     assert len(columns["data"]) == 3
+
+
+def test_several_labels_are_shown_and_stored_one_by_one(tmp_path: Path) -> None:
+    scores = [
+        LabelScore(
+            label="happy", support=40, balanced_accuracy=0.75, f1=0.5, average_precision=0.6, tuned_f1=0.55,
+            threshold=0.31,
+        ),
+        LabelScore(
+            label="fear", support=0, balanced_accuracy=None, f1=None, average_precision=None, tuned_f1=None,
+            threshold=0.5,
+        ),
+    ]  # fmt: skip
+    found = summary(leaderboard=[row("best-1", "best", 0.5, by_label=scores)], labels=["happy", "fear"])
+    text = [" ".join(line.split()) for line in page(found)]
+    assert "Labels of best-1: at 0.5, and F1 at the threshold fitted on dev" in text
+    assert "happy 40 0.750 0.500 0.600 0.550 0.310" in text and not any("Confusion" in line for line in text)
+    store_tables(Storage(str(tmp_path)), "sweeps/s", "d", found)
+    assert [path.name for path in (tmp_path / "sweeps/s").iterdir()] == ["labels-d.parquet"]
+    stored = pq.read_table(tmp_path / "sweeps/s/labels-d.parquet").to_pylist()
+    assert [one["label"] for one in stored] == ["happy", "fear"]
+    assert stored[0]["tuned_f1"] == 0.55 and stored[1]["f1"] is None
+    assert label_scores.as_columns(found.leaderboard)["data"][0][:3] == ["best-1", "happy", 40]
