@@ -11,6 +11,7 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-3
 """Seconds by which a timestamp may be late: containers round them to milliseconds."""
+_LEADS = (LEAD_SECONDS, 10.0)
+"""How long before a part decoding begins: some containers are sought in with little precision."""
 _RATES = (1.0, 240.0)
 _USUAL_RATE = 25.0
 _ASPECTS = (0.1, 10.0)
@@ -45,6 +48,15 @@ class Frame:
         """(width, height) in units of a pixel's height."""
         rows, columns, _ = self.rgb.shape
         return columns * self.aspect, float(rows)
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """A frame as decoded, and from when to when at least it is shown, in seconds of the clip."""
+
+    start: float
+    end: float
+    frame: Any
 
 
 class Clock:
@@ -83,54 +95,61 @@ class Reel:
 
     def frames(self) -> Iterator[Frame]:
         """Raises what libav raises for a file that it cannot open."""
-        import av
+        leads = [*_LEADS, None] if self._part.start else [None]
+        for lead in leads:
+            with _opened(self._path) as container:
+                source = _stream(container)
+                if source is None:
+                    return
+                timed = self._begin(container, source, lead)
+                first = next(timed, None)
+                if lead is None or (first and first.start <= self._part.start + TOLERANCE):
+                    yield from self._steady(chain([first] if first else [], timed), _aspect(source))
+                    return
 
-        with av.open(str(self._path)) as container:
-            source = _stream(container)
-            if source is None:
-                return
-            self.pictures = True
-            source.codec_context.thread_count = 1  # many clips are decoded at once
-            zero = origin(container)
-            if source.duration is not None:
-                ends = float((source.start_time or 0) * source.time_base) - zero
-                self.stated_seconds = self._part.within(ends + float(source.duration * source.time_base))
-            if self._part.start and source.start_time is not None:
-                _seek(container, source, zero + max(0.0, self._part.start - LEAD_SECONDS))
-            yield from self._steady(container, source, zero)
+    def _begin(self, container: Any, source: Any, lead: float | None) -> Iterator[_Timed]:
+        """From `lead` seconds before the part, as near as can be sought; None: from the file's beginning."""
+        self.pictures, self.bad_packets, self.decoded = True, 0, 0
+        source.codec_context.thread_count = 1  # many clips are decoded at once
+        zero = origin(container)
+        if source.duration is not None:
+            ends = float(((source.start_time or 0) + source.duration) * source.time_base)
+            self.stated_seconds = self._part.within(ends - zero)
+        if lead is not None:
+            container.seek(int((zero + max(0.0, self._part.start - lead)) / source.time_base), stream=source)
+        return self._timed(container, source, zero)
 
-    def _steady(self, container: Any, source: Any, zero: float) -> Iterator[Frame]:
+    def _steady(self, timed: Iterator[_Timed], aspect: float) -> Iterator[Frame]:
         from av.video.reformatter import VideoReformatter
 
         clock = Clock(self._part.start, self._rate, math.ceil(self._limit * self._rate - TOLERANCE))
         reformatter = VideoReformatter()
-        aspect = _aspect(source)
-        held, ends = None, -math.inf
-        for time, after, frame in self._timed(container, source):
-            shown = clock.until(time - zero) if held is not None else 0
-            if shown:
-                yield _upright(held, aspect, shown, reformatter)
-            if clock.done or (held is None and time - zero - self._part.start >= self._limit):
-                self.raw_seconds = max(self._part.within(time - zero), self.stated_seconds)
+        held: _Timed | None = None
+        for now in timed:
+            shown = clock.until(now.start) if held else 0
+            if held and shown:
+                yield _upright(held.frame, aspect, shown, reformatter)
+            if clock.done or (held is None and now.start - self._part.start >= self._limit):
+                self.raw_seconds = max(self._part.within(now.start), self.stated_seconds)
                 return
-            held, ends = frame, after - zero
-        shown = clock.until(ends)
-        if shown:
-            yield _upright(held, aspect, shown, reformatter)
-        self.raw_seconds = self._part.within(ends)
+            held = now
+        shown = clock.until(held.end) if held else 0
+        if held and shown:
+            yield _upright(held.frame, aspect, shown, reformatter)
+        self.raw_seconds = self._part.within(held.end) if held else 0.0
 
-    def _timed(self, container: Any, source: Any) -> Iterator[tuple[float, float, Any]]:
-        """(from when, until when at least, frame) by the container's clock; it never stands still or goes back."""
+    def _timed(self, container: Any, source: Any, zero: float) -> Iterator[_Timed]:
+        """The frames by a clock that begins at `zero` of the container's, and never stands still or goes back."""
         step = 1 / _rate(source)
         last: float | None = None
         for frame in self._decoded(container, source):
             stamp = frame.pts if frame.pts is not None else frame.dts
-            time = None if stamp is None else float(stamp * frame.time_base)
+            time = None if stamp is None else float(stamp * frame.time_base) - zero
             if last is not None and (time is None or time <= last):
                 time = last + step
             last = time if time is not None else 0.0
-            own = float(frame.duration * frame.time_base) if frame.duration and frame.pts is not None else step
-            yield last, last + own, frame
+            own = float(frame.duration * frame.time_base) if frame.duration and stamp is not None else step
+            yield _Timed(last, last + own, frame)
 
     def _decoded(self, container: Any, source: Any) -> Iterator[Any]:
         """What can be decoded; a packet that cannot is counted, and so is the end of a file that breaks off."""
@@ -153,21 +172,17 @@ class Reel:
                 yield frame
 
 
+def _opened(path: Path) -> Any:
+    import av
+
+    return av.open(str(path))
+
+
 def _stream(container: Any) -> Any:
     """The stream of pictures that a player would show."""
     streams = [stream for stream in container.streams.video if not stream.disposition & _ATTACHED]
     best = container.streams.best("video")
     return best if best in streams else next(iter(streams), None)
-
-
-def _seek(container: Any, source: Any, seconds: float) -> None:
-    """To the key frame before; from where it stands where the container cannot be sought in."""
-    import av
-
-    try:
-        container.seek(int(seconds / source.time_base), stream=source)
-    except av.error.FFmpegError:
-        return
 
 
 def _rate(source: Any) -> float:
