@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from tests.helpers import emodb_trees, feature_trees, iemocap_trees, manifest_trees, ravdess_trees
+from tests.helpers import crema_d_trees, emodb_trees, feature_trees, iemocap_trees, manifest_trees, ravdess_trees
 from tests.helpers.meld_trees import row, write_tree
 from tests.helpers.sounds import write_sound
 from trainables.corpus import SAMPLE_RATE, SPLITS, USABLE_AUDIO, read_table, schema, text_hash
@@ -18,6 +18,7 @@ from trainables.importers import IMPORTERS
 from trainables.prepare import corpus_fingerprint, prepare, problem_table
 from trainables.spec import (
     CorpusSpec,
+    CremaDSpec,
     EmoDBSpec,
     FeaturesCorpusSpec,
     IemocapSpec,
@@ -58,6 +59,16 @@ def iemocap(folder: Path) -> Example:
     iemocap_trees.wav_of(root, "Ses02F_impro01_M001").unlink()
     iemocap_trees.wav_of(root, "Ses04M_script01_1_F002").write_bytes(b"no wav")
     return Example(IemocapSpec(), IemocapSpec(protocol="speaker"), root)
+
+
+def crema_d(folder: Path) -> Example:
+    """Five actors, one file that is a stub and one corrupt; votes of all but one clip."""
+    names = crema_d_trees.names(range(1001, 1006))
+    root = crema_d_trees.write_tree(folder, names)
+    crema_d_trees.write_tabulated(root, dict.fromkeys(names[1:], ((3, 1, 0, 0, 1, 0),) * 3))
+    crema_d_trees.write_stub(crema_d_trees.path_of(root, names[2]))
+    crema_d_trees.path_of(root, names[4]).write_bytes(b"no wav")
+    return Example(CremaDSpec(), CremaDSpec(labels="perceived"), root)
 
 
 def emodb(folder: Path) -> Example:
@@ -106,6 +117,7 @@ def standin(folder: Path) -> Example:
 
 
 EXAMPLES = {
+    "crema_d": crema_d,
     "emodb": emodb,
     "features": features,
     "iemocap": iemocap,

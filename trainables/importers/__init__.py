@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trainables.importers.base import Importer
+from trainables.importers.crema_d import CremaDImporter
 from trainables.importers.emodb import EmoDBImporter
 from trainables.importers.features import FeaturesImporter
 from trainables.importers.iemocap import IemocapImporter
@@ -14,6 +15,7 @@ from trainables.importers.ravdess import RavdessImporter
 from trainables.importers.standin import StandInImporter
 
 IMPORTERS: dict[str, Importer[Any]] = {
+    "crema_d": CremaDImporter(),
     "emodb": EmoDBImporter(),
     "features": FeaturesImporter(),
     "iemocap": IemocapImporter(),
