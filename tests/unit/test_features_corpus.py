@@ -20,6 +20,7 @@ from trainables.errors import CorpusError, UserError
 from trainables.importers import features_files
 from trainables.importers.features import FeaturesImporter
 from trainables.importers.features_names import Name, parse
+from trainables.importers.features_streams import spans_of
 from trainables.prepare import prepare, problem_table
 from trainables.spec import FeaturesCorpusSpec
 from trainables.storage import Storage
@@ -173,6 +174,13 @@ def test_lengths_say_what_is_padding(name: str, dtype: str, tmp_path: Path) -> N
     assert [len(row["audio_vectors"] or ()) // 3 for row in rows[10:]] == [3, 4, 1, 0]
     assert rows[13]["audio_vectors"] is None
     assert "cut as padding" not in str(record.info["remarks"])
+
+
+def test_what_lies_beyond_a_length_is_not_there() -> None:
+    """The second row has zeros alone within its length."""
+    values = np.array([[[0], [1], [0]], [[0], [0], [7]], [[2], [0], [0]]], dtype=np.float32)
+    assert spans_of(values, np.array([3, 2, 2])).tolist() == [[0, 3], [0, 0], [0, 2]]
+    assert spans_of(values, None).tolist() == [[1, 2], [2, 3], [0, 1]]
 
 
 def test_zeros_alone_are_a_missing_modality(tmp_path: Path) -> None:
