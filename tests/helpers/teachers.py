@@ -34,6 +34,8 @@ LABELS = ("neutral", "joy", "anger")
 CORPUS = "c0ffee0000000000"
 PICTURE = 24
 """Side of the corpus's pictures in pixels."""
+WIDTHS = {"audio": 4, "visual": 2}
+"""Of its vectors."""
 _WORDS = {"neutral": "plain", "joy": "happy", "anger": "angry"}
 
 
@@ -45,12 +47,14 @@ def small_corpus(
     *,
     pictures: bool = False,
     several: bool = False,
+    vectors: bool = False,
 ) -> str:
     """60 % train, 20 % dev, 20 % test; one word and the pitch of a tone tell the label; two clips are missing.
 
     `aligned`: four words, eight syllables and sixteen phones of equal length, but for every tenth row.
     `pictures`: one to five a row, whose colour tells the label; u5 and u38 have none.
     `several`: the row's label and, in every second row, the next one.
+    `vectors`: in place of all else, one to five of 4 for audio (u3 has none) and as many of 2 for pictures.
     """
     rng = np.random.default_rng(0)
     rows = [
@@ -58,6 +62,7 @@ def small_corpus(
         | (_times(i) if aligned else {})
         | (_pictures(i) if pictures else {})
         | (_targets(i) if several else {})
+        | (_vectors(rng, i) if vectors else {})
         for i in range(n)
     ]
     folder = Path(storage.root).parent / "corpus"
@@ -65,10 +70,8 @@ def small_corpus(
     for shard, part in enumerate(np.array_split(np.arange(n), shards)):
         table = pa.Table.from_pylist([rows[i] for i in part], schema=corpus.schema())
         pq.write_table(table, folder / f"utterances-{shard:05d}.parquet")
-    record = Record(
-        kind="corpus", fingerprint=CORPUS, spec={}, created=datetime.now(UTC),
-        info={"labels": list(LABELS), "multi_label": several, "widths": {}, "stand_in": True},
-    )  # fmt: skip
+    info = {"labels": list(LABELS), "multi_label": several, "widths": WIDTHS if vectors else {}, "stand_in": True}
+    record = Record(kind="corpus", fingerprint=CORPUS, spec={}, created=datetime.now(UTC), info=info)
     publish(storage, corpus.prefix(CORPUS), folder, record)
     return CORPUS
 
@@ -107,6 +110,17 @@ def _pictures(index: int) -> dict[str, Any]:
     values[: PICTURE // 2] //= 1 + index % 2
     frames = [np.roll(values, step, axis=0) for step in range(1 + index % 5)]
     return {"images": [encode_image(Image.fromarray(frame)) for frame in frames]}
+
+
+def _vectors(rng: np.random.Generator, index: int) -> dict[str, Any]:
+    """Of another mean and deviation in every column, with the label in the first."""
+    found: dict[str, Any] = {"audio": None, "text": ""}
+    for modality, width in WIDTHS.items():
+        values = 5 + np.arange(1, width + 1) * rng.normal(size=(1 + index % 5, width))
+        values[:, 0] += 3 * (index % 3)
+        absent = modality == "audio" and index == 3
+        found[f"{modality}_vectors"] = None if absent else values.astype(np.float32).ravel().tolist()
+    return found
 
 
 def _targets(index: int) -> dict[str, Any]:

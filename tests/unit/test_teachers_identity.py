@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.teachers import bert_checkpoint, small_run, text_run
+from tests.helpers.teachers import bert_checkpoint, small_run, text_run, three_run
 from trainables.errors import CheckpointError
 from trainables.pretrained import checkpoint_identity
 from trainables.spec.needs import Needs
 from trainables.teachers.identity import (
+    TeacherReads,
     teacher_fingerprint,
     teacher_fingerprints,
     transfer_fingerprint,
@@ -60,6 +61,28 @@ def test_a_transfer_set_differs_by_what_it_holds() -> None:
     plain = transfer_fingerprint(run, teachers, Needs(logits=True), "c")
     assert transfer_fingerprint(run, teachers, Needs(logits=True, pooled=True), "c") == plain
     assert transfer_fingerprint(run, teachers, Needs(attention=True), "c") != plain
+
+
+def test_a_transfer_set_without_a_teacher_is_its_corpus_s() -> None:
+    run = small_run()
+    plain = transfer_fingerprint(run, {}, Needs(), "c")
+    assert transfer_fingerprint(run, {}, Needs(), "d") != plain
+    features = run.features.model_copy(update={"image_size": 32})
+    assert transfer_fingerprint(run.model_copy(update={"features": features}), {}, Needs(), "c") != plain
+
+
+def test_the_fusion_teacher_reads_every_teacher_of_one_modality() -> None:
+    run = three_run()
+    found = teacher_fingerprints(run, "corpus")
+    assert list(found) == ["audio", "text", "visual", "fusion"]
+    reads = TeacherReads("corpus", {str(k): v for k, v in found.items()})
+    assert list(reads.of("fusion")) == ["corpus", "audio", "text", "visual"] and list(reads.of("visual")) == [
+        "corpus"
+    ]
+    others = {str(name): found[name] for name in ("audio", "text", "visual")}
+    changed = teacher_fingerprint("fusion", run, "corpus", {**others, "visual": "v"})
+    assert changed != teacher_fingerprint("fusion", run, "corpus", others) == found["fusion"]
+    assert teacher_fingerprints(three_run(frames=4), "corpus")["fusion"] != found["fusion"]
 
 
 def test_a_checkpoint_of_pickles_is_refused_with_the_way_to_convert_it(tmp_path: Path) -> None:
