@@ -15,6 +15,7 @@ import soundfile
 
 from tests.helpers.ravdess_trees import name, names, write_tree
 from tests.helpers.sounds import RATE, write_sound
+from tests.helpers.takes import write_take
 from trainables.artifacts import Record
 from trainables.corpus import read_table
 from trainables.errors import CorpusError
@@ -157,3 +158,73 @@ def test_the_digest_is_of_the_clips_wherever_they_lie(change: Callable[[Path], o
     assert RavdessImporter().source_digest(RavdessSpec(), tmp_path / "moved") == first
     change(moved)
     assert RavdessImporter().source_digest(RavdessSpec(), moved) != first
+
+
+def takes(root: Path, actors: range, modality: int, *, sound: bool = True) -> Path:
+    """A video of two emotions an actor, each of a grey of its own."""
+    for number, file in enumerate(names(actors)):
+        path = root / f"Actor_{file[-2:]}" / f"{modality:02d}{file[2:]}.mp4"
+        write_take(path, 0.5, 200 + number, grey=20 + 10 * number, sound=sound)
+    return root
+
+
+def test_with_pictures_the_videos_with_sound_are_read(tmp_path: Path) -> None:
+    actors = range(1, 6)
+    root = takes(write_tree(tmp_path / "raw", names(actors)), actors, 1)
+    takes(root, actors, 2, sound=False)
+    write_take(root / "Actor_01" / f"{name(1, modality=1, channel=2)}.mp4")
+    record, rows = prepared(root, RavdessSpec(modalities=("audio", "visual")))
+    assert sorted(rows) == sorted(f"01{file[2:]}" for file in names(actors))
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert all(row["audio"] and len(row["images"]) == 3 for row in rows.values())
+    assert {uid[6:8]: row["label"] for uid, row in rows.items()} == {"01": "neutral", "05": "angry"}
+    assert len({row["audio"] for row in rows.values()}) == len(rows)
+    told = "11 videos and 10 audio files left out: videos of speech with sound are what is read"
+    assert [remark.reason for remark in problem_table(record).remarks] == [told]
+
+
+def test_without_pictures_nothing_is_changed_by_the_videos(tmp_path: Path) -> None:
+    actors = range(1, 6)
+    root = write_tree(tmp_path / "raw", names(actors))
+    before = RavdessImporter().source_digest(RavdessSpec(), root)
+    _, alone = prepared(root)
+    takes(root, actors, 1)
+    assert RavdessImporter().source_digest(RavdessSpec(), root) == before
+    shutil.rmtree(tmp_path / "store")
+    _, beside = prepared(root)
+    assert beside == alone
+
+
+def test_pictures_alone_may_be_of_videos_without_sound(tmp_path: Path) -> None:
+    root = takes(tmp_path / "raw", range(1, 5), 1)
+    takes(root, range(3, 7), 2, sound=False)
+    record, rows = prepared(root, RavdessSpec(modalities=("visual",)))
+    assert {row["speaker"]: uid[:2] for uid, row in rows.items()} == {
+        "01": "01", "02": "01", "03": "01", "04": "01", "05": "02", "06": "02",
+    }  # fmt: skip
+    assert {(row["status"], row["audio"]) for row in rows.values()} == {("ok", None)}
+    told = "4 videos left out: one video of each spoken sentence is what is read"
+    assert [remark.reason for remark in problem_table(record).remarks] == [told]
+
+
+def test_sound_is_not_looked_for_in_videos_without_it(tmp_path: Path) -> None:
+    root = takes(tmp_path / "raw", range(1, 6), 2, sound=False)
+    told = f"{root}: no RAVDESS speech, as 01-01-06-01-02-01-12.mp4, below it; found 10 videos"
+    with pytest.raises(CorpusError, match=f"^{re.escape(told)}$"):
+        find_layout(root, ("audio", "visual"))
+    assert len(find_layout(root, ("visual",)).clips.of) == 10
+
+
+def test_videos_that_are_there_twice_are_read_once(tmp_path: Path) -> None:
+    root = takes(tmp_path / "raw", range(1, 6), 1)
+    shutil.copytree(root / "Actor_01", root / "Video_Speech_Actor_01" / "Actor_01")
+    record, rows = prepared(root, RavdessSpec(modalities=("audio", "visual")))
+    assert len(rows) == 10
+    assert problem_table(record).remarks[0].reason.startswith("2 files are there twice, byte for byte")
+
+
+def test_a_video_with_a_name_that_is_none_is_named_where_videos_are_read(tmp_path: Path) -> None:
+    root = takes(tmp_path / "raw", range(1, 6), 1)
+    path = write_take(root / "01-01-09-01-01-01-01.mp4")
+    with pytest.raises(CorpusError, match=f"^{re.escape(f'{path}: unknown emotion 09')}"):
+        find_layout(root, ("visual",))
