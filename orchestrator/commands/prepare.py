@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def prepare(
     corpus: Annotated[
-        Literal["meld", "iemocap", "emodb", "ravdess", "features", "manifest", "standin"],
+        Literal["meld", "iemocap", "emodb", "ravdess", "crema_d", "features", "manifest", "standin"],
         typer.Argument(help="Which corpus."),
     ],
     *,
@@ -115,10 +115,21 @@ def corpus_spec(
         if any("alignment" in fault["loc"] for fault in error.errors()):
             told = "give corpus, textgrid=DIR, ctc=CHECKPOINT or proportional"
             raise SettingsError(f"--alignment {alignment!r}: {told}") from error
-        if any("modalities" in fault["loc"] for fault in error.errors()):
-            raise SettingsError(f"--modalities {modalities!r}: give audio,text or text") from error
+        if modalities is not None and (told := _of_modalities(error)):
+            raise SettingsError(f"--modalities {modalities!r}: {told}") from error
         raise SettingsError(f"--set {_told(error)} (corpus {corpus})") from error
     return spec, place if place and kind == "textgrid" else None
+
+
+def _of_modalities(error: ValidationError) -> str:
+    """What is wrong with them; empty where something else is."""
+    for fault in error.errors():
+        if "modalities" in fault["loc"]:
+            return "give some of audio,text,visual"
+        _, of_them, told = fault["msg"].partition("Value error, modalities")
+        if of_them:
+            return told.partition(": ")[2]
+    return ""
 
 
 def _told(error: ValidationError) -> str:

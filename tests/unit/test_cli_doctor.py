@@ -22,6 +22,7 @@ from orchestrator.doctor.finding import hidden
 from orchestrator.errors import SettingsError
 from orchestrator.settings import CORPORA, Settings
 from tests.helpers.cli import bare_machine, orch
+from tests.helpers.crema_d_trees import names, write_stubs
 from tests.helpers.meld_trees import row, write_csvs, write_tree
 from trainables.spec import Pretrained
 
@@ -155,6 +156,18 @@ def test_a_corpus_is_absent_there_or_broken(tmp_path: Path) -> None:
 def test_a_corpus_without_its_clips_is_good_for_text(tmp_path: Path) -> None:
     found = places.corpora(settings(corpora={"meld": str(write_csvs(tmp_path / "meld"))}))[0]
     assert (found.level, "its texts alone: " in found.told) == ("warn", True)
+
+
+def test_a_corpus_of_stubs_is_told_with_the_way_out(tmp_path: Path) -> None:
+    root = write_stubs(tmp_path / "crema", names())
+    findings = places.corpora(settings(corpora={"crema_d": str(root)}))
+    found = findings[CORPORA.index("crema_d")]
+    assert (found.level, found.mend) == (
+        "warn",
+        "mend the folder or ORCH_CORPORA__CREMA_D; orch prepare crema_d tells more",
+    )
+    assert "12 of 12 files are Git-LFS stubs" in found.told
+    assert "`git lfs pull`" in found.told
 
 
 def test_without_the_synthesiser_the_stand_in_cannot_be_made(

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.display.corpus import corpus_view
-from tests.helpers import iemocap_trees, manifest_trees
+from tests.helpers import crema_d_trees, iemocap_trees, manifest_trees
 from tests.helpers.cli import bare_machine, orch
 from tests.helpers.meld_trees import row, write_csvs, write_tree
 from tests.helpers.textgrids import write_textgrid
@@ -165,7 +165,11 @@ def test_the_storage_may_lie_elsewhere(texts: str, tmp_path: Path) -> None:
         (("standin", "--alignment", "ctc=/nowhere"), "checkpoint '/nowhere': there is no such folder"),
         (("meld", "--root", "/nowhere"), "corpora.meld = '/nowhere' (from --root): there is no such folder"),
         (("standin", "--root", "."), "the stand-in corpus is made by rule and lies nowhere"),
-        (("meld", "--root", ".", "--modalities", "video"), "--modalities 'video': give audio,text or text"),
+        (("meld", "--root", ".", "--modalities", "video"), "--modalities 'video': give some of audio,text,visual"),
+        (("meld", "--root", ".", "--modalities", ""), "--modalities '': give some of audio,text,visual"),
+        (("emodb", "--modalities", "visual"), "--modalities 'visual': this corpus has audio, text, and no visual"),
+        (("ravdess", "--modalities", "text,text"), "--modalities 'text,text': name each at most once"),
+        (("ravdess", "--set", "modalities=[video]"), "--set modalities: 0: Input should be 'audio', 'text' or"),
         (("nonesuch",), "'nonesuch' is not one of"),
         (("iemocap",), "iemocap has no root: give --root DIR, or set ORCH_CORPORA__IEMOCAP"),
     ],
@@ -174,6 +178,36 @@ def test_what_cannot_be_prepared(arguments: tuple[str, ...], told: str) -> None:
     found = orch("prepare", *arguments)
     assert found.code == 2
     assert told in " ".join(found.err.replace("│", " ").split())
+
+
+def test_a_corpus_of_stubs_is_told_with_the_way_out_before_it_is_read(tmp_path: Path) -> None:
+    """CREMA-D as a zip download of its repository."""
+    root = crema_d_trees.write_stubs(tmp_path / "crema", crema_d_trees.names())
+    found = orch("prepare", "crema_d", "--root", str(root))
+    assert found.code == 2
+    told = " ".join(found.err.replace("│", " ").split())
+    assert "12 of 12 files are Git-LFS stubs" in told
+    assert "run `git lfs install`, then `git lfs pull`" in told
+    assert "Traceback" not in found.err
+    assert found.out == ""
+    assert not (tmp_path / "orch-store" / "corpora").exists()
+
+
+def test_a_few_stubs_are_rows_that_are_not_ok_and_explained_once(tmp_path: Path) -> None:
+    names = crema_d_trees.names()
+    root = crema_d_trees.write_tree(tmp_path / "crema", names)
+    for name in names[:2]:
+        crema_d_trees.write_stub(crema_d_trees.path_of(root, name))
+    found = orch("prepare", "crema_d", "--root", str(root))
+    assert found.code == 0
+    lines = squeezed(found.out)
+    assert [line.split()[:2] for line in lines if "lfs_stub" in line][:2] == [
+        [name, "lfs_stub"] for name in names[:2]
+    ]
+    assert "by status: lfs_stub 2" in lines
+    assert "all 12 7442 2 -7430" in lines
+    said = " ".join(lines)
+    assert said.count("2 of 12 files are Git-LFS stubs") == said.count("`git lfs pull`") == 1
 
 
 def test_a_folder_that_is_not_the_corpus_is_told_so(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_with_pictures_the_videos_with_sound_are_read(tmp_path: Path) -> None:
     assert all(row["audio"] and len(row["images"]) == 3 for row in rows.values())
     assert {uid[6:8]: row["label"] for uid, row in rows.items()} == {"01": "neutral", "05": "angry"}
     assert len({row["audio"] for row in rows.values()}) == len(rows)
-    told = "11 videos and 10 audio files left out: videos of speech with sound are what is read"
+    told = "10 audio files and 11 videos left out: videos of speech with sound are what is read"
     assert [remark.reason for remark in problem_table(record).remarks] == [told]
 
 
