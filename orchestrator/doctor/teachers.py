@@ -34,17 +34,17 @@ def _encoders() -> Iterator[tuple[str, str, Pretrained]]:
     for name in names():
         for scale in get_args(Scale):
             run = load(name, scale=scale).run
-            for place in ("audio", "text"):
-                teacher = getattr(run.teachers, place)
-                if teacher is not None and isinstance(teacher.encoder, Pretrained):
-                    yield name, place, teacher.encoder
+            for place in run.teachers.alone:
+                encoder = getattr(run.teachers, place).encoder
+                if isinstance(encoder, Pretrained):
+                    yield name, place, encoder
 
 
 def _found(checkpoint: Pretrained, users: list[str]) -> Finding:
     from trainables.pretrained import check_safetensors, local_folder
 
     subject, used = f"teacher {checkpoint.checkpoint}", _told(users)
-    elsewhere = "or give a folder: --set run.teachers.<audio|text>.encoder.checkpoint=DIR"
+    elsewhere = "or give a folder: --set run.teachers.<audio|text|visual>.encoder.checkpoint=DIR"
     try:
         folder = local_folder(checkpoint.checkpoint)
         place = folder or cached(checkpoint.checkpoint, checkpoint.revision)
