@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -22,6 +23,9 @@ from trainables.importers import IMPORTERS
 from trainables.importers.base import Prepared
 from trainables.prepare import prepare
 from trainables.spec import EMOTIONS, StandInSpec
+from trainables.spec.corpus import VisualSpec
+from trainables.standin import writer
+from trainables.standin.films import Film
 from trainables.standin.rules import plan
 from trainables.storage import Storage
 
@@ -151,6 +155,81 @@ def test_the_record_says_what_it_is_and_how_well_anyone_can_do(made: tuple[Prepa
     assert info["ceilings"].keys() == info["ceilings_accuracy"].keys() == {"audio", "text", "audio+text", "both"}
     assert info["ceilings"]["both"] > info["ceilings"]["text"] > 0.5
     assert np.shape(info["rules"]["words"]) == (7, 7)
+
+
+SEEN = StandInSpec(
+    utterances=60, seed=3, modalities=("audio", "text", "visual"), visual=VisualSpec(rate=5, size=48)
+)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Prepared, list[dict[str, Any]]]:
+    out = tmp_path_factory.mktemp("seen")
+    made = IMPORTER.prepare(SEEN, None, out, 1, lambda done, total: None)
+    return made, read(out)
+
+
+def read(out: Path) -> list[dict[str, Any]]:
+    return list(pa.concat_tables([pq.read_table(path) for path in sorted(out.glob("*.parquet"))]).to_pylist())
+
+
+def test_melds_importer_reads_the_faces(seen: tuple[Prepared, list[dict[str, Any]]]) -> None:
+    """Each row's pictures, at half the film's rate, are those of its own film."""
+    made, rows = seen
+    assert made.problems == ()
+    for row, line in zip(rows, plan(SEEN), strict=True):
+        film = Film.of(line)
+        assert abs(len(row["images"]) - len(film) / 2) <= 1
+        faces = [Image.open(io.BytesIO(image)) for image in row["images"]]
+        assert {(face.size, face.format) for face in faces} == {((48, 48), "JPEG")}
+        drawn = np.asarray(film.picture(2 * (len(faces) - 1)).convert("L").resize((48, 48)), dtype=float)
+        assert np.abs(np.asarray(faces[-1].convert("L"), dtype=float) - drawn).mean() < 12
+
+
+def test_faces_leave_the_sound_as_it_is(seen: tuple[Prepared, list[dict[str, Any]]], tmp_path: Path) -> None:
+    heard = SEEN.model_copy(update={"modalities": ("audio", "text")})
+    IMPORTER.prepare(heard, None, tmp_path, 1, lambda done, total: None)
+    for row, deaf in zip(seen[1], read(tmp_path), strict=True):
+        assert row | {"images": None} == deaf
+
+
+def test_clips_of_sound_and_faces_are_the_same_for_any_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "BLOCK", 10)
+    spec = SEEN.model_copy(update={"utterances": 20})
+    for workers in (1, 2):
+        list(writer.write_tree(spec, tmp_path / str(workers), workers))
+    files = sorted(path.relative_to(tmp_path / "1") for path in (tmp_path / "1").rglob("*") if path.is_file())
+    assert sum(path.suffix == ".mp4" for path in files) == 20
+    assert all((tmp_path / "1" / path).read_bytes() == (tmp_path / "2" / path).read_bytes() for path in files)
+
+
+def test_the_record_of_faces_has_a_ceiling_for_every_choice(
+    seen: tuple[Prepared, list[dict[str, Any]]],
+) -> None:
+    bounds = seen[0].info["ceilings"]
+    alone, pairs = {"audio", "text", "visual"}, {"audio+text", "audio+visual", "text+visual"}
+    assert bounds.keys() == alone | pairs | {"audio+text+visual", "both"}
+    assert bounds["both"] == bounds["audio+text"]
+    assert max(bounds[one] for one in alone) < min(bounds[pair] for pair in pairs) < bounds["audio+text+visual"]
+
+
+@pytest.mark.parametrize("folds", [0, 2])
+def test_several_labels_are_in_the_rows_and_the_record(tmp_path: Path, folds: int) -> None:
+    spec = StandInSpec(utterances=120, several=True, folds=folds, modalities=("text",))
+    storage = Storage(str(tmp_path))
+    record = prepare(storage, spec, None, 1, lambda done, total: None)
+    assert record.info["multi_label"] is True and record.info["raters"] == 0
+    scores = ("ceilings", "ceilings_balanced_accuracy", "ceilings_exact_match")
+    assert all(0 < record.info[score]["text"] < 0.8 for score in scores)
+    assert "ceilings_accuracy" not in record.info
+    assert np.shape(record.info["rules"]["label"]) == (22, 22)
+    columns = ["label", "targets", "votes", "folds"]
+    for row, line in zip(read_table(storage, record.fingerprint, columns).to_pylist(), plan(spec), strict=True):
+        assert row["targets"] == [float(emotion in line.labels) for emotion in EMOTIONS]
+        assert row["label"] == "+".join(line.labels)
+        assert row["votes"] is None and (row["folds"] is None) == (not folds)
 
 
 def test_text_alone_needs_no_speech(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from trainables.processes import abandon, executor
 from trainables.spec.base import Modality
 from trainables.spec.corpus import StandInSpec
 from trainables.standin.clips import write_clip
-from trainables.standin.films import film
+from trainables.standin.films import Film
 from trainables.standin.rules import Line, plan
 from trainables.standin.speech import RATE, Span, Synthesiser
 
@@ -89,7 +89,7 @@ def perform_block(lines: Sequence[Line], root: Path, media: Collection[Modality]
     synthesiser, spoken = Synthesiser() if "audio" in media else None, []
     for line in lines:
         said = synthesiser.speak(line) if synthesiser else None
-        pictures = film(line) if "visual" in media else None
+        pictures = Film.of(line) if "visual" in media else None
         target = root / FOLDERS[line.split] / f"dia{line.dialogue}_utt{line.turn}.mp4"
         write_clip(target, said.samples if said else None, pictures)
         spoken.append(
