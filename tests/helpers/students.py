@@ -19,6 +19,14 @@ from trainables.transfer_set import TransferSet
 
 SMALL: dict[str, dict[str, Any]] = {
     "audio_text_transformer": {"width": 16, "heads": 2, "cross_layers": 1, "self_layers": 1, "token_width": 8},
+    "cross_modal_transformer": {
+        "modalities": ("audio", "text"),
+        "width": 16,
+        "heads": 2,
+        "cross_layers": 1,
+        "self_layers": 1,
+        "token_width": 8,
+    },
     "cnn_lstm": {"frames": 16, "blocks": 3, "filters": 3, "token_width": 8, "lstm_width": 12},
     "inverted_transformer": {"width": 16, "heads": 2, "layers": 1, "length": 20},
     "multi_level_fusion": {"width": 8, "heads": 2},
