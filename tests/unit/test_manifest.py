@@ -21,6 +21,7 @@ from trainables.spec import ManifestSpec
 from trainables.storage import Storage
 
 TEXT = ManifestSpec(modalities=("text",))
+SOUND = ManifestSpec()
 
 
 def ignore(done: int, total: int) -> None:
@@ -171,10 +172,23 @@ def test_speakers_of_test_heard_before_are_remarked_upon(
     assert told == ([remark] if remark else [])
 
 
+def test_a_row_may_have_several_labels_or_none(tmp_path: Path) -> None:
+    cells = ["joy", "joy|fear", "", " fear | joy ", "sad", "", "fear", "sad|joy"]
+    lines = [row(n, label=cell) for n, cell in enumerate(cells)]
+    spec = TEXT.model_copy(update={"several": True})
+    record, found = prepared(write_tree(tmp_path / "raw", lines), spec)
+    assert record.info["labels"] == ["fear", "joy", "sad"]
+    assert record.info["multi_label"] is True
+    assert [r["targets"] for r in found[:4]] == [[0, 1, 0], [1, 1, 0], [0, 0, 0], [1, 1, 0]]
+    assert [r["label"] for r in found] == ["joy", "fear+joy", "", "fear+joy", "sad", "", "fear", "joy+sad"]
+
+
 FOLDS = ManifestSpec(modalities=("text",), folds=3)
 VOTES = ManifestSpec(modalities=("text",), votes=True)
 NAMED = ManifestSpec(modalities=("text",), labels=("calm", "cross"))
-SOUND = ManifestSpec()
+PICTURES = ManifestSpec(modalities=("visual",))
+FREE = ManifestSpec(modalities=("text",), several=True)
+SEVERAL = ManifestSpec(modalities=("text",), labels=("calm", "cross"), several=True)
 
 
 def folded(**changes: Any) -> list[Row]:
@@ -218,6 +232,10 @@ def changed(**changes: Any) -> list[Row]:
         (changed(end="nan"), SOUND, "row 3: end 'nan' is not a number from 0"),
         (changed(start="2", end="1.5"), SOUND, "row 3: end 1.5 s is not after start 2 s"),
         (changed(**{"votes.calm": "-2"}), VOTES, "row 3: votes.calm '-2' is not a number from 0"),
+        (changed(label="calm|joy"), SEVERAL, "row 3: label 'joy'; labels are calm, cross"),
+        (changed(label="calm||cross"), SEVERAL, "row 3: label ''; labels are calm, cross"),
+        (rows(label=""), FREE, "every label is empty; there is nothing to learn"),
+        (rows(audio=None), PICTURES, "no column 'video', nor 'audio', one of which modality visual reads; its"),
         (changed(**{"votes.joy": "1"}), VOTES, "column 'votes.joy'; labels are calm, cross"),
     ],
 )  # fmt: skip

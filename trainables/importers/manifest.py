@@ -4,15 +4,17 @@
 |---|---|
 | `label` | one of the spec's `labels`; where it names none, of those that occur |
 | `audio` | the file's path from the manifest's folder, and within it: WAV, FLAC, MP3, MP4, whatever FFmpeg reads |
+| `video` | with modality `visual`, optional: where the pictures are; else, and where empty, in the `audio` file |
 | `text` | what is said, in any language; kept as it is |
 | `split` | `train`, `dev` or `test`, with `folds: 0` |
 | `fold` | with `folds: k`, a number from 0 to k - 1: the fold in which the row is tested |
 | `uid` | optional: the row's name, there once only; else `row-` and its number |
 | `speaker` | optional |
 | `dialogue` | optional: its rows are its turns in order, and lie in one split; else a row stands alone |
-| `start`, `end` | optional: the part of the file that is meant, in seconds |
+| `start`, `end` | optional: the part of the file (of both files) that is meant, in seconds |
 | `votes.<label>` | with `votes: true`: how many raters chose the label, or which share of them |
 
+With `several: true` a row has any number of labels, parted by vertical bars as `joy|fear`, or none.
 Without audio (or text) in `modalities` that column may be absent. Rows are numbered as in a spreadsheet: the header
 is row 1. A file that is absent or cannot be decoded is its row's status, a fault of the manifest itself an error.
 Speakers of test that speak in train or dev are remarked upon and not refused: the split is the user's.
@@ -41,9 +43,9 @@ class ManifestImporter:
         total = hashlib.sha256(manifest.path.read_bytes())
         if "audio" in spec.modalities:
             manifest.require("audio", "which modality audio reads")
-            for path in sorted(_files(manifest)):
-                size = path.stat().st_size if path.is_file() else None
-                total.update(f"{size}\n".encode())
+        for path in sorted(_files(manifest, spec)):
+            size = path.stat().st_size if path.is_file() else None
+            total.update(f"{size}\n".encode())
         return total.hexdigest()[:16]
 
     def prepare(
@@ -53,10 +55,14 @@ class ManifestImporter:
         from trainables.importers.rows import write_rows
 
         read = read_rows(read_manifest(find_manifest(root)), spec)
-        written = write_rows(read.rows, spec, out, workers, progress, remarks=read.remarks)
+        written = write_rows(read.rows, spec, out, workers, progress, labels=read.labels, remarks=read.remarks)
         facts = {"labels": list(read.labels), "speaker_disjoint": read.speaker_disjoint}
         return Prepared(written.rows, written.problems, {**written.info, **facts})
 
 
-def _files(manifest: Manifest) -> set[Path]:
-    return {path for path in map(manifest.place, range(len(manifest.rows))) if path}
+def _files(manifest: Manifest, spec: ManifestSpec) -> set[Path]:
+    """Those that are read, or would be where a row names no video."""
+    columns = {"audio": ["audio"], "visual": ["audio", "video"], "text": []}
+    named = {column for modality in spec.modalities for column in columns[modality]}
+    places = (manifest.place(index, column) for index in range(len(manifest.rows)) for column in named)
+    return {path for path in places if path}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,8 @@ from trainables.corpus import SPLITS
 from trainables.errors import CorpusError
 from trainables.folds import next_is_dev
 from trainables.importers.files import plural
-from trainables.importers.manifest_table import VOTES, Manifest
+from trainables.importers.manifest_labels import labels_of, number_of, targets_of, votes_of
+from trainables.importers.manifest_table import Manifest
 from trainables.importers.rows import RawRow
 from trainables.spec import ManifestSpec
 
@@ -29,21 +29,24 @@ class Read:
 
 def read_rows(manifest: Manifest, spec: ManifestSpec) -> Read:
     manifest.require("label", "the class of the row")
-    for modality, column in (("audio", "audio"), ("text", "text")):
+    for modality in ("audio", "text"):
         if modality in spec.modalities:
-            manifest.require(column, f"which modality {modality} reads")
-    labels = _labels(manifest, spec)
+            manifest.require(modality, f"which modality {modality} reads")
+    if "visual" in spec.modalities and "audio" not in manifest.columns:
+        manifest.require("video", "nor 'audio', one of which modality visual reads")
+    labels = labels_of(manifest, spec)
+    targets = targets_of(manifest, labels) if spec.several else [None] * len(manifest.rows)
     folds = _folds(manifest, spec)
     splits = [row[0] for row in folds]
     uids = _uids(manifest)
     dialogues, turns, order = _dialogues(manifest, uids, folds)
-    votes = _votes(manifest, labels) if spec.votes else [None] * len(uids)
-    audio = "audio" in spec.modalities
+    votes = votes_of(manifest, labels) if spec.votes else [None] * len(uids)
+    media = spec.modalities != ("text",)
     rows = []
     ranks = [0 if spec.folds else SPLITS.index(split) for split in splits]
     for index in sorted(range(len(uids)), key=lambda i: (ranks[i], order[i], i)):
         cells = manifest.rows[index]
-        start, end = _part(manifest, index) if audio else (0.0, None)
+        start, end = _part(manifest, index) if media else (0.0, None)
         row = RawRow(
             uid=uids[index],
             split=splits[index],
@@ -52,28 +55,18 @@ def read_rows(manifest: Manifest, spec: ManifestSpec) -> Read:
             speaker=_speaker(cells),
             label=cells["label"].strip(),
             text=cells.get("text", ""),
-            clip=manifest.place(index) if audio else None,
+            clip=manifest.place(index) if media else None,
             folds=folds[index] if spec.folds else None,
             start=start,
             end=end,
             votes=votes[index],
+            targets=targets[index],
+            video=manifest.place(index, "video") if "visual" in spec.modalities else None,
         )
         rows.append(row)
     shared = _shared_speakers([_speaker(cells) for cells in manifest.rows], folds)
     disjoint = [split for split in SPLITS if not shared[split]] if "speaker" in manifest.columns else []
     return Read(rows, labels, disjoint, list(_remarks(manifest, shared["test"] - {NOBODY})))
-
-
-def _labels(manifest: Manifest, spec: ManifestSpec) -> tuple[str, ...]:
-    named = [row["label"].strip() for row in manifest.rows]
-    for index, label in enumerate(named):
-        if not label or (spec.labels and label not in spec.labels):
-            wanted = f"labels are {', '.join(spec.labels)}" if spec.labels else "every row has one"
-            raise CorpusError(f"{manifest.where(index)}: label {label!r}; {wanted}")
-    labels = spec.labels or tuple(sorted(set(named)))
-    if len(labels) < 2:
-        raise CorpusError(f"{manifest.path}: every label is {labels[0]!r}; there is nothing to tell apart")
-    return labels
 
 
 def _folds(manifest: Manifest, spec: ManifestSpec) -> list[list[str]]:
@@ -101,23 +94,10 @@ def _all_there(manifest: Manifest, what: str, wanted: Sequence[object], found: s
 
 
 def _fold(value: str, folds: int, where: str) -> int:
-    number = _number(value, f"{where}: fold")
+    number = number_of(value, f"{where}: fold")
     if number is None or not number.is_integer() or number >= folds:
         raise CorpusError(f"{where}: fold {value!r}; with folds: {folds} they are 0 to {folds - 1}")
     return int(number)
-
-
-def _number(value: str, where: str) -> float | None:
-    """A number from 0, None for an empty cell."""
-    if not value.strip():
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number < math.inf:
-        raise CorpusError(f"{where} {value!r} is not a number from 0")
-    return number
 
 
 def _uids(manifest: Manifest) -> list[str]:
@@ -157,26 +137,11 @@ def _speaker(cells: dict[str, str]) -> str:
 
 def _part(manifest: Manifest, index: int) -> tuple[float, float | None]:
     cells, where = manifest.rows[index], manifest.where(index)
-    start = _number(cells.get("start", ""), f"{where}: start") or 0.0
-    end = _number(cells.get("end", ""), f"{where}: end")
+    start = number_of(cells.get("start", ""), f"{where}: start") or 0.0
+    end = number_of(cells.get("end", ""), f"{where}: end")
     if end is not None and end <= start:
         raise CorpusError(f"{where}: end {end:g} s is not after start {start:g} s")
     return start, end
-
-
-def _votes(manifest: Manifest, labels: Sequence[str]) -> list[list[float] | None]:
-    """[rows][labels]: shares; None where nobody voted for a label in use."""
-    columns = [name for name in manifest.columns if name.startswith(VOTES)]
-    if not columns:
-        manifest.require(f"{VOTES}{labels[0]}", "which votes: true reads, nor of another label")
-    for name in columns:
-        if name.removeprefix(VOTES) not in labels:
-            raise CorpusError(f"{manifest.path}: column {name!r}; labels are {', '.join(labels)}")
-    found: list[list[float] | None] = []
-    for index, row in enumerate(manifest.rows):
-        counts = [_number(row.get(VOTES + n, ""), f"{manifest.where(index)}: {VOTES}{n}") or 0.0 for n in labels]
-        found.append([count / sum(counts) for count in counts] if sum(counts) else None)
-    return found
 
 
 def _shared_speakers(speakers: Sequence[str], folds: Sequence[Sequence[str]]) -> dict[str, set[str]]:

@@ -15,7 +15,7 @@ from trainables.errors import CorpusError
 from trainables.importers.files import plural
 
 NAMES = ("manifest.csv", "manifest.parquet")
-PLAIN = ("label", "audio", "text", "split", "fold", "uid", "speaker", "dialogue", "start", "end")
+PLAIN = ("label", "audio", "video", "text", "split", "fold", "uid", "speaker", "dialogue", "start", "end")
 VOTES = "votes."
 
 
@@ -36,14 +36,14 @@ class Manifest:
             told = ", ".join(self.columns) or "empty"
             raise CorpusError(f"{self.path}: no column {column!r}, {why}; its header is {told}")
 
-    def place(self, index: int) -> Path | None:
+    def place(self, index: int, column: str = "audio") -> Path | None:
         """The file that the row names; None without one. CorpusError where it is outside the manifest's folder."""
-        named = self.rows[index].get("audio", "")
+        named = self.rows[index].get(column, "")
         folder = Path(os.path.normpath(self.path.parent.absolute()))
         found = Path(os.path.normpath(folder / named))
         if not found.is_relative_to(folder):
             raise CorpusError(
-                f"{self.where(index)}: audio {named!r} is outside {folder}; put the manifest above its files"
+                f"{self.where(index)}: {column} {named!r} is outside {folder}; put the manifest above its files"
             )
         return found if named else None
 
