@@ -142,3 +142,36 @@ def test_a_whole_run(data: TransferSet, method: dict[str, Any]) -> None:
         terms = [v for k, v in metrics.items() if k.startswith("loss/")]
         assert metrics["loss"] == pytest.approx(sum(terms))
         assert {"epoch", "dev/macro_f1", "phase", "learning_rate", "seconds"} <= set(metrics)
+
+
+TAUGHT_BY_THREE = [
+    m for m in SETTINGS if m["type"] != "contrastive_regularisation"
+]  # it pairs audio with text itself
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> TransferSet:
+    folder = tmp_path_factory.mktemp("three")
+    return synthetic(folder, modalities=("audio", "text", "visual"), attention=True, frames=True, votes=True)
+
+
+@pytest.mark.parametrize("method", TAUGHT_BY_THREE, ids=lambda m: "-".join(f"{v}" for v in m.values())[:40])
+def test_an_audio_student_is_taught_by_three_modalities(three: TransferSet, method: dict[str, Any]) -> None:
+    """Nothing of the experiment changes but `student.modalities`."""
+    corpus = {"type": "standin", "modalities": ["audio", "text", "visual"]}
+    teachers: dict[str, Any] = {"visual": {}}
+    run = small_run(corpus=corpus, teachers=teachers, method=method, student={"modalities": ["audio"]})
+    assert run.teachers.alone == ("audio", "text", "visual") and run.teachers.best == "fusion"
+    needed = set(teachers_needed(run))
+    assert needed <= {"audio", "fusion"}
+    result = train(run, three, ListReporter(), threads=1)
+    assert result.dev.logits.shape == (28, 7) and math.isfinite(result.score)
+
+
+@ALL
+def test_modality_dropout_goes_with_every_method(data: TransferSet, method: dict[str, Any]) -> None:
+    plain, dropped = (
+        train(small_run(method=method, training={"modality_dropout": p}), data, ListReporter(), threads=1)
+        for p in (0.0, 0.4)
+    )
+    assert [c["loss"] for c in plain.curves] != [c["loss"] for c in dropped.curves]
