@@ -145,7 +145,7 @@ class VisualStem(nn.Module):
         deviation, mean = torch.std_mean(seen, dim=(1, 2), keepdim=True, correction=0)
         x = ((seen - mean) / deviation.clamp(min=1.0))[:, None].to(memory_format=torch.channels_last)
         for convolution in self.convolutions:
-            x = convolution(x).relu()
+            x = convolution(x).relu_()  # in place: of pictures, memory is most of the time
         found = self.norm(self.project(x.flatten(1)))
         stream = found.new_zeros(*mask.shape, found.shape[1]).masked_scatter(mask[..., None], found)
         out: Tensor = self.positions(stream)
