@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def prepare(
     corpus: Annotated[
-        Literal["meld", "iemocap", "emodb", "ravdess", "crema_d", "features", "manifest", "standin"],
+        Literal["meld", "iemocap", "emodb", "ravdess", "crema_d", "mosei", "features", "manifest", "standin"],
         typer.Argument(help="Which corpus."),
     ],
     *,

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from tests.helpers import crema_d_trees, emodb_trees, feature_trees, iemocap_trees, manifest_trees, ravdess_trees
+from tests.helpers import (
+    crema_d_trees,
+    emodb_trees,
+    feature_trees,
+    iemocap_trees,
+    manifest_trees,
+    mosei_trees,
+    ravdess_trees,
+)
 from tests.helpers.meld_trees import row, write_tree
 from tests.helpers.sounds import write_sound
 from trainables.corpus import SAMPLE_RATE, SPLITS, USABLE_AUDIO, read_table, schema, text_hash
@@ -24,6 +32,7 @@ from trainables.spec import (
     IemocapSpec,
     ManifestSpec,
     MeldSpec,
+    MoseiSpec,
     RavdessSpec,
     StandInSpec,
 )
@@ -111,6 +120,17 @@ def features(folder: Path) -> Example:
     return Example(FeaturesCorpusSpec(), FeaturesCorpusSpec(labels=("calm", "cross")), root)
 
 
+def mosei(folder: Path) -> Example:
+    """Videos of three splits, one wav absent and one corrupt, a segment without length, a tie."""
+    ids = list(mosei_trees.NUMBERS)
+    found = {video: mosei_trees.pair(n) for n, video in enumerate(ids)}
+    found[ids[0]] += [mosei_trees.Segment((3, 3)), mosei_trees.Segment((3, 4), mosei_trees.scores(sad=1, fear=1))]
+    root = mosei_trees.write_tree(folder, found)
+    mosei_trees.sound_path(root, ids[1]).unlink()
+    mosei_trees.sound_path(root, ids[2]).write_bytes(b"no wav")
+    return Example(MoseiSpec(task="one"), MoseiSpec(), root)
+
+
 def standin(folder: Path) -> Example:
     pytest.importorskip("espeakng_loader", reason="the stand-in's speech needs the extra 'standin'")
     return Example(StandInSpec(utterances=60), StandInSpec(utterances=60, seed=1), None)
@@ -123,6 +143,7 @@ EXAMPLES = {
     "iemocap": iemocap,
     "manifest": manifest,
     "meld": meld,
+    "mosei": mosei,
     "ravdess": ravdess,
     "standin": standin,
 }

@@ -11,6 +11,7 @@ from trainables.importers.features import FeaturesImporter
 from trainables.importers.iemocap import IemocapImporter
 from trainables.importers.manifest import ManifestImporter
 from trainables.importers.meld import MeldImporter
+from trainables.importers.mosei import MoseiImporter
 from trainables.importers.ravdess import RavdessImporter
 from trainables.importers.standin import StandInImporter
 
@@ -21,6 +22,7 @@ IMPORTERS: dict[str, Importer[Any]] = {
     "iemocap": IemocapImporter(),
     "manifest": ManifestImporter(),
     "meld": MeldImporter(),
+    "mosei": MoseiImporter(),
     "ravdess": RavdessImporter(),
     "standin": StandInImporter(),
 }

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables.alignment.base import Alignment, Segment
-from trainables.corpus import SPLITS, joined, text_hash
+from trainables.corpus import SPLITS, Status, joined, text_hash
 from trainables.importers.base import Prepared, Problem, Progress
 from trainables.importers.clips import Clip, Job, read_all
 from trainables.importers.files import plural
@@ -52,6 +52,8 @@ class RawRow:
     end: float | None = None
     alignment: Alignment | None = None
     votes: Sequence[float] | None = None
+    status: Status = "ok"
+    """What its annotations say against it; a fault of its clip is graver."""
     reason: str = ""
     """What was to be said of the row before its clip was read."""
     targets: Sequence[float] | None = None
@@ -124,7 +126,7 @@ def _row(raw: RawRow, clip: Clip, labels: Sequence[str]) -> dict[str, Any]:
         "votes": raw.votes,
         "targets": raw.targets,
         "folds": raw.folds,
-        "status": clip.status,
+        "status": raw.status if clip.status == "ok" else clip.status,
         "reason": "; ".join(reason for reason in (clip.reason, _early(raw, clip.audio), raw.reason) if reason),
         **{f"{modality}_vectors": values.reshape(-1) for modality, values in (raw.vectors or {}).items()},
     }
