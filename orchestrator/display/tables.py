@@ -9,12 +9,13 @@ from rich.text import Text
 from orchestrator.display import words
 from orchestrator.display.alignments import aligned
 from orchestrator.display.lines import spread
+from orchestrator.display.robustness import robustness
 from orchestrator.events import Interval, ModelRow
 from orchestrator.summary import Gain, Summary
 
 SHOWN_LABELS = 10
 """Most labels whose confusion matrix is shown; that of more is in its file alone."""
-STAND_IN = "STAND-IN CORPUS: synthetic speech made by rule. These numbers are not MELD's, nor any real corpus's."
+STAND_IN = "STAND-IN CORPUS: speech and faces made by rule. These numbers are not MELD's, nor any real corpus's."
 
 
 def summary_view(summary: Summary, ui_command: str = "orch ui") -> RenderableType:
@@ -35,6 +36,8 @@ def summary_view(summary: Summary, ui_command: str = "orch ui") -> RenderableTyp
         parts.append(over_folds(summary.leaderboard))
     if summary.gains:
         parts += [Text("Gain of the best configuration (95 % paired bootstrap)", style="bold"), gains(summary)]
+    if any(row.robustness for row in summary.leaderboard):
+        parts.append(robustness(summary))
     if summary.ablations:
         told = f"Ablations, and the gain of {summary.ablations[0].of} over each (95 % paired bootstrap)"
         parts += [Text(told, style="bold"), ablations(summary)]

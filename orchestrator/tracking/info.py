@@ -62,7 +62,7 @@ def run_tag(kind: RunKind) -> str | None:
 def stand_in_line(stand_in: bool) -> str:
     """The sentence that must stand above all numbers."""
     if stand_in:
-        return "**STAND-IN CORPUS: these numbers are of synthetic speech made by rule, not of any real corpus.**"
+        return "**STAND-IN CORPUS: these numbers are of speech and faces made by rule, not of any real corpus.**"
     return "Numbers of the real corpus."
 
 

@@ -43,6 +43,20 @@ def test_two_workers_draw_and_remember_alike(tmp_path: Path) -> None:
     assert all(curve["loss/term_crd"] > 0 and curve["loss/term_pairs"] > 0 for curve in curves[0])
 
 
+def test_two_workers_co_learn_as_one_does(tmp_path: Path) -> None:
+    """Views are gathered as the whole is, and modalities are drawn for the batch, not for the worker."""
+    data = synthetic(tmp_path / "data", n=70)
+    method = {"type": "co_learning", "mutual": 0.5}
+    still = {"dropout": 0.0, "embedding_dropout": 0.0, "word_dropout": 0.0}  # each worker drops out for itself
+    student = {"type": "cross_modal_transformer", **still}
+    run = run_of(student, method, training={"epochs": 2, "modality_dropout": 0.4})
+    alone = train(run, data, KeepingReporter(kept=tmp_path / "kept"), threads=1)
+    spawn(_worker, args=(2, run, tmp_path / "data" / "cache" / FINGERPRINT, tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
+    together = load_file(tmp_path / "0.safetensors")
+    for name, value in alone.student_state.items():
+        torch.testing.assert_close(together[name], value, rtol=2e-3, atol=2e-4, msg=name)
+
+
 def test_a_checkpoint_has_the_bank(tmp_path: Path) -> None:
     data = synthetic(tmp_path / "data", n=70)
     run = run_of({}, {"type": "distil", "terms": {"crd": {"enabled": True}}}, training={"epochs": 2})

@@ -116,7 +116,7 @@ def test_every_stage_ran_and_every_role_is_confirmed(first: dict[str, Any]) -> N
         assert row["interval"]["low"] <= row["score"] <= row["interval"]["high"], row["name"]
         assert row["parameters"] > 0
     assert {gain["over"] for gain in first["gains"]} == {"default", "no-teacher"}
-    assert first["ceilings"]["both"] > max(first["ceilings"]["audio"], first["ceilings"]["text"])
+    assert first["ceilings"]["audio+text"] > max(first["ceilings"]["audio"], first["ceilings"]["text"])
 
 
 def test_scores_are_those_of_the_stored_predictions(first: dict[str, Any], store: Path) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trainables.standin.rules import Rules
 
 WARNING = (
-    "This is the stand-in corpus, synthetic speech with emotions drawn by rule: "
+    "This is the stand-in corpus, synthetic speech and drawn faces with emotions by rule: "
     "its scores say whether the machinery works and nothing about MELD."
 )
 
@@ -106,17 +106,13 @@ def _facts(spec: StandInSpec) -> dict[str, Any]:
 
 
 def _ceilings(spec: StandInSpec, rules: Rules) -> dict[str, dict[str, float]]:
-    """`ceilings` (weighted F1) and `ceilings_<score>` by every choice of the modalities read, as "audio+text".
-
-    Audio, text and both of them (also as `both`) are there whatever is read.
-    """
+    """`ceilings` (weighted F1) and `ceilings_<score>` by every choice of the modalities read, as "audio+text"."""
     from trainables.standin.ceilings import ceilings
     from trainables.standin.set_ceilings import set_ceilings
 
     bounds = set_ceilings(rules) if spec.several else ceilings(rules)
     unread = set(MODALITIES) - set(spec.modalities)
     kept = {name: bound for name, bound in bounds.items() if not unread & set(name.split("+"))}
-    kept |= {"audio": bounds["audio"], "text": bounds["text"], "both": bounds["audio+text"]}
     first, *others = (score.name for score in fields(next(iter(kept.values()))))
     keys = {"ceilings": first, **{f"ceilings_{score}": score for score in others}}
     return {key: {name: getattr(bound, score) for name, bound in kept.items()} for key, score in keys.items()}
