@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -343,8 +345,6 @@ def test_nothing_decodable_says_so(tmp_path: Path) -> None:
 
 def test_one_decoded_frame_is_held_at_a_time(tmp_path: Path) -> None:
     """A square is 32 x 32 x 3 bytes, a frame of this clip 2.7 MB: a hundred held ones would be seen."""
-    import tracemalloc
-
     path = write_video(tmp_path / "a.mp4", [plain(60, 1280, 720)] * 100)
     visual = VISUAL.model_copy(update={"rate": 25})
     read(path, visual)
@@ -355,6 +355,19 @@ def test_one_decoded_frame_is_held_at_a_time(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 8 * 1280 * 720 * 3
+
+
+def test_no_decoded_frame_waits_for_the_collector(tmp_path: Path) -> None:
+    """A frame that stays keeps its decoder's buffers: some 70 MB a clip, and a worker reads thousands."""
+    path = write_video(tmp_path / "a.mp4", counting(25), change=lambda stream: stream.set_display_rotation(90))
+    gc.collect()
+    gc.disable()
+    try:
+        read(path)
+        waiting = [found for found in gc.get_objects() if isinstance(found, av.VideoFrame) and found.width > 16]
+    finally:
+        gc.enable()
+    assert waiting == []
 
 
 def test_a_still_image_is_a_clip_of_one_picture(tmp_path: Path) -> None:

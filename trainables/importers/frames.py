@@ -120,22 +120,20 @@ class Reel:
         return self._timed(container, source, zero)
 
     def _steady(self, timed: Iterator[_Timed], aspect: float) -> Iterator[Frame]:
-        from av.video.reformatter import VideoReformatter
-
         clock = Clock(self._part.start, self._rate, math.ceil(self._limit * self._rate - TOLERANCE))
-        reformatter = VideoReformatter()
+        upright = _Upright(aspect)
         held: _Timed | None = None
         for now in timed:
             shown = clock.until(now.start) if held else 0
             if held and shown:
-                yield _upright(held.frame, aspect, shown, reformatter)
+                yield upright(held.frame, shown)
             if clock.done or (held is None and now.start - self._part.start >= self._limit):
                 self.raw_seconds = max(self._part.within(now.start), self.stated_seconds)
                 return
             held = now
         shown = clock.until(held.end) if held else 0
         if held and shown:
-            yield _upright(held.frame, aspect, shown, reformatter)
+            yield upright(held.frame, shown)
         self.raw_seconds = self._part.within(held.end) if held else 0.0
 
     def _timed(self, container: Any, source: Any, zero: float) -> Iterator[_Timed]:
@@ -196,20 +194,35 @@ def _aspect(source: Any) -> float:
     return stated if _ASPECTS[0] <= stated <= _ASPECTS[1] else 1.0
 
 
-def _upright(frame: Any, aspect: float, times: int, reformatter: Any) -> Frame:
-    """RGB, turned and mirrored as the frame's display matrix says, to the nearest quarter turn."""
-    rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-    a, b, c, d = _matrix(frame)
-    if abs(b) + abs(c) > abs(a) + abs(d):  # x and y change places
-        rgb, aspect, a, d = rgb.swapaxes(0, 1), 1 / aspect, c, b
-    return Frame(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1], aspect, times)
+class _Upright:
+    """Makes frames RGB, and turns and mirrors them as the first one's display matrix says, to quarter turns."""
+
+    def __init__(self, aspect: float) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._aspect = aspect
+        self._reformatter: Any = VideoReformatter()
+        self._matrix: tuple[int, int, int, int] | None = None
+
+    def __call__(self, frame: Any, times: int) -> Frame:
+        rgb, aspect = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray(), self._aspect
+        self._matrix = a, b, c, d = self._matrix or _matrix(frame)
+        if abs(b) + abs(c) > abs(a) + abs(d):  # x and y change places
+            rgb, aspect, a, d = rgb.swapaxes(0, 1), 1 / aspect, c, b
+        return Frame(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1], aspect, times)
 
 
 def _matrix(frame: Any) -> tuple[int, int, int, int]:
-    """(a, b, c, d) of x' = a x + c y, y' = b x + d y, y downwards (libavutil/display.h)."""
-    from av.sidedata.sidedata import Type
+    """(a, b, c, d) of x' = a x + c y, y' = b x + d y, y downwards (libavutil/display.h).
 
-    found = frame.side_data.get(Type.DISPLAYMATRIX)
+    A frame that is asked for its side data is not freed before the collector comes by, nor are the decoder's
+    buffers: a tiny copy is asked.
+    """
+    from av.sidedata.sidedata import Type
+    from av.video.reformatter import VideoReformatter
+
+    tiny: Any = VideoReformatter().reformat(frame, width=16, height=16, format="gray", threads=1)
+    found = tiny.side_data.get(Type.DISPLAYMATRIX)
     if found is None:
         return 1, 0, 0, 1
     a, b, _, c, d, *_ = struct.unpack("=9i", bytes(found)[:36])
