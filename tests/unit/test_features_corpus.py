@@ -17,7 +17,7 @@ from tests.helpers.feature_trees import Arrays, arrays, sequences, write_hdf5, w
 from trainables.artifacts import Record
 from trainables.corpus import read_table
 from trainables.errors import CorpusError, UserError
-from trainables.importers import features_files
+from trainables.importers import files
 from trainables.importers.features import FeaturesImporter
 from trainables.importers.features_names import Name, parse
 from trainables.importers.features_streams import spans_of
@@ -524,8 +524,8 @@ def test_the_digest_of_a_large_hdf5_file_is_of_blocks(
     at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of ten bytes three blocks of two: 0 and 1, 4 and 5, 8 and 9."""
-    monkeypatch.setattr(features_files, "BLOCK", 2)
-    monkeypatch.setattr(features_files, "WHOLE_BLOCKS", 3)
+    monkeypatch.setattr(files, "BLOCK", 2)
+    monkeypatch.setattr(files, "WHOLE_BLOCKS", 3)
     root = tmp_path / "a.h5"
     digests: list[str] = []
     for data in (bytearray(10), bytearray(10)):

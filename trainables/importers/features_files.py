@@ -10,12 +10,10 @@ from pathlib import Path
 
 from trainables.errors import CorpusError
 from trainables.importers.features_names import split_of
+from trainables.importers.files import blocks
 from trainables.importers.lfs import explain, is_stub
 
 NPZ, HDF5 = (".npz",), (".h5", ".hdf5")
-BLOCK = 2**20
-WHOLE_BLOCKS = 256
-"""A larger HDF5 file is hashed by that many of its blocks, evenly spaced, so that it takes under a second."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def digest(sources: Sources) -> str:
     total = hashlib.sha256()
     for source in sources.files:
         try:
-            lines = _members(source.path) if source.path.suffix.lower() in NPZ else _blocks(source.path)
+            lines = _members(source.path) if source.path.suffix.lower() in NPZ else blocks(source.path)
             for line in lines:
                 total.update(f"{source.stem} ".encode() + line)
         except (OSError, zipfile.BadZipFile) as error:
@@ -89,12 +87,3 @@ def _members(path: Path) -> Iterator[bytes]:
     with zipfile.ZipFile(path) as file:
         for member in sorted(file.infolist(), key=lambda member: member.filename):
             yield f"{member.filename} {member.file_size} {member.CRC:08x}\n".encode()
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    size = path.stat().st_size
-    yield f"{size}\n".encode()
-    with path.open("rb") as file:
-        for index in range(WHOLE_BLOCKS):
-            file.seek(max(index * BLOCK, index * (size - BLOCK) // (WHOLE_BLOCKS - 1)))
-            yield file.read(BLOCK)

@@ -12,14 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainables.errors import CorpusError
-from trainables.importers.files import plural, walk
+from trainables.importers.files import blocks, plural, walk
 from trainables.importers.mosei_files import Found, Name, sort_files
 from trainables.spec.base import Modality
 
 LABELS, WORDS = "CMU_MOSEI_Labels.csd", "CMU_MOSEI_TimestampedWords.csd"
-BLOCK = 2**20
-WHOLE_BLOCKS = 64
-"""A larger file is hashed by that many of its blocks, evenly spaced, so that it takes under a second."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class Layout:
         annotations = [self.labels] if self.labels else self.ratings
         for path in (*annotations, *([self.words] if self.words else ())):
             total.update(f"{path.name} ".encode())
-            total.update(hashlib.sha256(b"".join(_blocks(path))).digest())
+            total.update(hashlib.sha256(b"".join(blocks(path))).digest())
         for video, path in sorted(self.transcripts.items()):
             total.update(f"{video} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
         for kind, files in (("sound", self.sound), ("pictures", self.pictures)):
@@ -142,12 +139,3 @@ def _one(paths: Sequence[Path]) -> Path | None:
         named = " and ".join(str(path) for path in paths[:2])
         raise CorpusError(f"{named} differ in size; keep the one to be read below the corpus's root")
     return paths[0] if paths else None
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    size = path.stat().st_size
-    yield f"{size}\n".encode()
-    with path.open("rb") as file:
-        for index in range(WHOLE_BLOCKS):
-            file.seek(max(index * BLOCK, index * (size - BLOCK) // (WHOLE_BLOCKS - 1)))
-            yield file.read(BLOCK)

@@ -46,20 +46,21 @@ class AnyStudent(Spec):
         return self
 
 
+def _table(init: str, training: str) -> None:
+    if training == "frozen" and init == "random":
+        raise ValueError("token_training: frozen would keep a random table; set token_init: teacher")
+
+
 def _divisible(width: int, heads: int) -> None:
     if width % heads:
         raise ValueError(f"width {width} is not divisible by heads {heads}")
 
 
-class AudioTextTransformer(AnyStudent):
-    """CMD's student: cross-attention between the streams, then self-attention within each (S1, section 1.2).
-
-    With one modality the cross-attention blocks fall away and the rest stays the same.
-    """
+class CrossAttending(AnyStudent):
+    """What the students share whose streams attend to each other, and then to themselves."""
 
     attends: ClassVar[bool] = True
 
-    type: Literal["audio_text_transformer"] = "audio_text_transformer"
     width: Count = 64
     cross_layers: Annotated[int, Field(ge=0)] = 2
     self_layers: Count = 2
@@ -70,7 +71,7 @@ class AudioTextTransformer(AnyStudent):
     word_dropout: Probability = 0.0
     """Probability that a word piece is blanked in training: the teacher still speaks of the whole text."""
     audio_stride: Literal[2, 4, 8] = 4
-    """Total stride of the convolutions over 10 ms frames."""
+    """Total stride of the convolutions over 10 ms frames; vectors in their place are taken step by step."""
     token_width: Count = 64
     """Width of the factorised token table: vocabulary x token_width, then token_width -> width."""
     token_init: Literal["random", "teacher"] = "random"
@@ -80,11 +81,19 @@ class AudioTextTransformer(AnyStudent):
     pooling: Literal["mean", "attention"] = "mean"
 
     @model_validator(mode="after")
-    def _shape(self) -> AudioTextTransformer:
+    def _shape(self) -> CrossAttending:
         _divisible(self.width, self.heads)
-        if self.token_training == "frozen" and self.token_init == "random":
-            raise ValueError("token_training: frozen would keep a random table; set token_init: teacher")
+        _table(self.token_init, self.token_training)
         return self
+
+
+class AudioTextTransformer(CrossAttending):
+    """CMD's student: cross-attention between the streams, then self-attention within each (S1, section 1.2).
+
+    With one modality the cross-attention blocks fall away and the rest stays the same.
+    """
+
+    type: Literal["audio_text_transformer"] = "audio_text_transformer"
 
 
 class InvertedTransformer(AnyStudent):
@@ -161,50 +170,25 @@ class CnnLstm(AnyStudent):
     token_training: Literal["trained", "frozen"] = "trained"
 
     @model_validator(mode="after")
-    def _table(self) -> CnnLstm:
-        if self.token_training == "frozen" and self.token_init == "random":
-            raise ValueError("token_training: frozen would keep a random table; set token_init: teacher")
+    def _known(self) -> CnnLstm:
+        _table(self.token_init, self.token_training)
         return self
 
 
-class CrossModalTransformer(AnyStudent):
+class CrossModalTransformer(CrossAttending):
     """S3's student: any of its modalities may be missing, and a learned token then stands for it (section 3.2).
 
-    Each stream attends to the others, then all share the self-attention; one modality alone runs the same way,
-    beside the tokens of those that miss.
+    Each stream attends to all the others, then `self_layers` are over all streams end to end, with the same weights
+    for each; one modality alone runs the same way, beside the tokens of those that miss.
     """
 
-    attends: ClassVar[bool] = True
     reads: ClassVar[tuple[Modality, ...]] = MODALITIES
     reads_vectors: ClassVar[bool] = True
 
     type: Literal["cross_modal_transformer"] = "cross_modal_transformer"
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("audio", "visual")
-    width: Count = 64
-    cross_layers: Annotated[int, Field(ge=0)] = 2
-    self_layers: Count = 2
-    """Over all streams end to end, the same weights for every stream."""
-    heads: Count = 4
-    feedforward_ratio: Count = 4
-    dropout: Probability = 0.1
-    embedding_dropout: Probability = 0.2
-    word_dropout: Probability = 0.0
-    audio_stride: Literal[2, 4, 8] = 4
-    """Total stride of the convolutions over 10 ms frames; vectors in their place are taken step by step."""
     image_filters: Count = 16
     """Of the first of the three convolutions over each picture; twice and four times as many in the others."""
-    token_width: Count = 64
-    token_init: Literal["random", "teacher"] = "random"
-    """`teacher`: the table starts as the leading principal components of the text teacher's own table."""
-    token_training: Literal["trained", "frozen"] = "trained"
-    pooling: Literal["mean", "attention"] = "mean"
-
-    @model_validator(mode="after")
-    def _shape(self) -> CrossModalTransformer:
-        _divisible(self.width, self.heads)
-        if self.token_training == "frozen" and self.token_init == "random":
-            raise ValueError("token_training: frozen would keep a random table; set token_init: teacher")
-        return self
 
 
 StudentSpec = Annotated[
