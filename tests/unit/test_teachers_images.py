@@ -19,6 +19,7 @@ from trainables.teachers.data import ImageSource, padded
 from trainables.teachers.encoders import LoadedEncoder, load_encoder, make_encoder
 from trainables.teachers.heads import EncoderModel, Inputs
 from trainables.teachers.images import PictureRules, rules_of, spread
+from trainables.teachers.scratch import grid_positions, patch_waves
 from trainables.teachers.tuning import rows_at_once
 from trainables.teachers.utterances import thinned
 
@@ -144,6 +145,27 @@ def test_a_scratch_encoder_is_all_trained_and_drawn_from_its_seed() -> None:
     assert any(
         not torch.equal(a, b) for a, b in zip(first.model.parameters(), other.model.parameters(), strict=True)
     )
+
+
+def test_a_scratch_encoder_begins_with_waves_of_a_patch_that_do_not_repeat_each_other() -> None:
+    bank = patch_waves(64, 8)
+    assert bank.shape == (64, 3, 8, 8)
+    gram = bank.flatten(1) @ bank.flatten(1).T
+    assert torch.allclose(gram.diagonal(), torch.ones(64), atol=1e-5)
+    assert torch.allclose(gram[:32, :32], torch.eye(32), atol=1e-5)  # luma
+    assert torch.allclose(
+        bank[0], torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1).expand(3, 8, 8) / 5.3499, atol=1e-4
+    )
+    assert float(bank[32:].sum(1).abs().max()) < 1e-3  # colours say nothing of grey
+    assert patch_waves(300, 8)[:, 0].flatten(1).any(1).sum() == 64 + 64 + 64
+
+
+def test_positions_are_told_apart_by_row_and_column() -> None:
+    places = grid_positions(6, 18)
+    assert places.shape == (36, 18) and not places[:, 16:].any()
+    assert torch.allclose(places[7, :1], torch.tensor([1.0]).sin()) and torch.equal(places[0, :4], torch.zeros(4))
+    assert torch.equal(places[1, :8], places[7, :8]) and torch.equal(places[6, 8:], places[7, 8:])
+    assert float(torch.pdist(places).min()) > 0.1
 
 
 def test_no_parameter_is_left_without_a_gradient(tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ from trainables.spec.teachers import Scratch
 
 SCRATCH_SIDE = 48
 """Of the pictures that a small image encoder sees, in pixels: 36 patches of 8 by 8."""
+_PATCH = 8
+_START = 0.5
+"""What waves and positions are multiplied with, so that the first layer's norm sees both beside each other."""
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -78,7 +81,12 @@ def scratch_text(spec: Scratch, tokenizer: Any) -> Any:
 
 
 def scratch_visual(spec: Scratch) -> Any:
-    """ViT over 36 patches and a class token."""
+    """ViT over 36 patches and a class token.
+
+    A small corpus teaches it little from random draws alone. So it begins as it knows pictures to be: a patch as
+    its slow waves (derived; as the Gabor bank of `scratch_audio`), a position as sines and cosines of its row and
+    column (Beyer et al., "Better plain ViT baselines", 2022). Both are trained on.
+    """
     from transformers import ViTConfig, ViTModel
 
     config = ViTConfig(
@@ -87,11 +95,44 @@ def scratch_visual(spec: Scratch) -> Any:
         num_attention_heads=spec.heads,
         intermediate_size=4 * spec.width,
         image_size=SCRATCH_SIDE,
-        patch_size=8,
-        hidden_dropout_prob=0.1,
-        attention_probs_dropout_prob=0.1,
+        patch_size=_PATCH,
     )
-    return ViTModel(config, add_pooling_layer=False)
+    model = ViTModel(config, add_pooling_layer=False)
+    embeddings = model.embeddings
+    with torch.no_grad():
+        embeddings.patch_embeddings.projection.weight.copy_(_START * patch_waves(spec.width, _PATCH))
+        embeddings.position_embeddings[0, 1:] = _START * grid_positions(SCRATCH_SIDE // _PATCH, spec.width)
+    return model
+
+
+def patch_waves(count: int, side: int) -> Tensor:
+    """[count, 3, side, side]: the two-dimensional cosine transform's slowest waves, each of norm 1.
+
+    Half of them are of luma (ITU-R BT.601), a quarter each of its two differences in colour; behind the last wave
+    that there is come zeros.
+    """
+    steps = torch.arange(side)
+    waves = (math.pi * (steps + 0.5) * steps[:, None] / side).cos()
+    waves = waves / waves.norm(dim=1, keepdim=True)
+    order = sorted(range(side * side), key=lambda i: (i // side + i % side, i))
+    plane = torch.einsum("ux,vy->uvxy", waves, waves).flatten(0, 1)[order]
+    colours = torch.tensor([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
+    colours = colours / colours.norm(dim=1, keepdim=True)
+    luma = count - 2 * (count // 4)
+    parts = [
+        c[:, None, None] * plane[:n, None] for c, n in zip(colours, (luma, count // 4, count // 4), strict=True)
+    ]
+    bank = torch.cat(parts)
+    return torch.cat([bank, bank.new_zeros(count - len(bank), 3, side, side)])
+
+
+def grid_positions(side: int, width: int) -> Tensor:
+    """[side * side, width], row by row: sines and cosines of column and row at wave lengths from 2 pi to 200 pi."""
+    rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    slowing = 100.0 ** -(torch.arange(width // 4) / max(width // 4, 1))
+    angles = [place.reshape(-1, 1) * slowing for place in (columns, rows)]
+    found = torch.cat([wave for angle in angles for wave in (angle.sin(), angle.cos())], dim=1)
+    return torch.nn.functional.pad(found, (0, width - found.shape[1]))
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
