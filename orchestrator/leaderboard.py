@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import StageError
-from orchestrator.events import Interval, ModelRole, ModelRow, Spread
+from orchestrator.events import ConditionScore, Interval, ModelRole, ModelRow, Spread
 from orchestrator.label_scores import by_label
 from orchestrator.summary import Gain
 from trainables.artifacts import Record, read_record
@@ -69,12 +69,23 @@ def score_students(
     models: Mapping[str, Sequence[str]],
     metric: str,
     resamples: int,
+    *,
+    tried: Mapping[str, str] | None = None,
 ) -> list[Scored]:
-    """One scored row per candidate; `models` gives the fingerprints of its models by the candidate's name."""
-    return [_student(storage, one, list(models[one.name]), metric, resamples) for one in candidates]
+    """One scored row per candidate; `models` gives the fingerprints of its models by the candidate's name, `tried`
+    those of their evaluations on missing and damaged input by the model's."""
+    return [_student(storage, one, models[one.name], metric, resamples, tried=tried or {}) for one in candidates]
 
 
-def _student(storage: Storage, one: Candidate, models: list[str], metric: str, resamples: int) -> Scored:
+def _student(
+    storage: Storage,
+    one: Candidate,
+    models: Sequence[str],
+    metric: str,
+    resamples: int,
+    *,
+    tried: Mapping[str, str],
+) -> Scored:
     import numpy as np
 
     from trainables.confirm import prefix
@@ -85,6 +96,7 @@ def _student(storage: Storage, one: Candidate, models: list[str], metric: str, r
         of_fold.setdefault(record.spec.get("fold"), []).append(model)
     thresholds = {model: record.info["thresholds"] for model, record in zip(models, records, strict=True)}
     parts = [_tested(storage, own, thresholds) for own in of_fold.values()]
+    harmed = [_harmed(storage, own, part, tried) for own, part in zip(of_fold.values(), parts, strict=True)]
     tests = [record.info["test"] for record in records]
     facts = ModelRow(
         name=one.name,
@@ -98,11 +110,13 @@ def _student(storage: Storage, one: Candidate, models: list[str], metric: str, r
         latency_ms=float(np.median([record.info["latency_ms"] for record in records])),
         metrics={key: float(np.mean([test[key] for test in tests])) for key in tests[0]},
         params=dict(one.params),
-        models=models,
+        models=list(models),
         trial=one.trial,
     )
     recorded = [float(test[metric]) for test in tests] if len(parts) == 1 else None
-    return _scored(facts, parts, metric, resamples, recorded, names=records[0].info["labels"])
+    scored = _scored(facts, parts, metric, resamples, recorded, names=records[0].info["labels"])
+    conditions = _conditions(scored, harmed, metric, resamples)
+    return replace(scored, row=scored.row.model_copy(update={"robustness": conditions}))
 
 
 def _tested(storage: Storage, models: Sequence[str], thresholds: Mapping[str, list[float] | None]) -> Tested:
@@ -115,6 +129,55 @@ def _tested(storage: Storage, models: Sequence[str], thresholds: Mapping[str, li
     fitted = [thresholds[model] for model in models]
     limits = None if None in fitted else np.asarray(fitted)
     return Tested(loaded[0][0], loaded[0][1], np.stack([probabilities for _, _, probabilities in loaded]), limits)
+
+
+def _harmed(storage: Storage, models: Sequence[str], clean: Tested, tried: Mapping[str, str]) -> dict[str, Tested]:
+    """By condition what the same models predicted on the same rows; empty where they were not tried."""
+    import numpy as np
+
+    from trainables.robustness import read_predictions
+
+    if not all(model in tried for model in models):
+        return {}
+    loaded = [read_predictions(storage, tried[model]) for model in models]
+    for model, found in zip(models, loaded, strict=True):
+        strange = [name for name, (uids, _) in found.items() if uids != clean.uids]
+        if strange:
+            raise StageError(
+                f"robustness/{tried[model]}: {strange[0]} is not of the rows that model {model} was tested on; "
+                "remove it and run the same command again"
+            )
+    return {
+        name: replace(clean, probabilities=np.stack([found[name][1] for found in loaded])) for name in loaded[0]
+    }
+
+
+def _conditions(
+    clean: Scored, harmed: Sequence[Mapping[str, Tested]], metric: str, resamples: int
+) -> list[ConditionScore]:
+    """`harmed`: fold by fold, in the order of the clean rows."""
+    import numpy as np
+
+    from trainables.statistics import against
+
+    names = list(harmed[0])
+    if not names:
+        return []
+    parts = {name: [fold[name] for fold in harmed] for name in names}
+    stacks = [np.concatenate([part.probabilities for part in parts[name]], axis=1) for name in names]
+    found = against(clean.labels, clean.probabilities, stacks, metric, resamples=resamples)
+    return [
+        ConditionScore(
+            name=name,
+            score=metrics[metric],
+            interval=Interval(low=one.low, high=one.high),
+            change=metrics[metric] - clean.row.score,
+            change_interval=Interval(low=one.change.low, high=one.change.high),
+            metrics=metrics,
+        )
+        for name, one in zip(names, found, strict=True)
+        for metrics in (_mean(_scores(parts[name])),)
+    ]
 
 
 def score_teachers(

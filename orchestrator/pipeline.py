@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -25,6 +26,9 @@ from orchestrator.stages import Stages
 from orchestrator.summary import Summary, TrialCounts
 from trainables.artifacts import Record, fingerprint
 from trainables.storage import Storage
+
+if TYPE_CHECKING:
+    from orchestrator.evaluations import Confirmed
 
 SUMMARY_SCHEMA = 4
 
@@ -119,8 +123,8 @@ def _conclude(
     for told in left_out:
         stages.observer.message(told)
     chosen = [*chosen, *ablated]
-    models = stages.confirm(chosen)
-    summary = _summary(stages, corpus, trials, chosen, models)
+    confirmed = stages.confirm(chosen)
+    summary = _summary(stages, corpus, trials, chosen, confirmed)
     recorder.finished(summary)
     return summary
 
@@ -130,7 +134,7 @@ def _summary(
     corpus: Record,
     trials: list[TrialRecord],
     chosen: list[Candidate],
-    models: dict[str, list[str]],
+    confirmed: Confirmed,
 ) -> Summary:
     """The stored summary of these models where there is one, else worked out and stored."""
     plan, storage = stages.plan, stages.storage
@@ -138,7 +142,7 @@ def _summary(
         "summary",
         SUMMARY_SCHEMA,
         {"confirm": plan.spec.confirm.model_dump(mode="json")},
-        {n: "+".join(f) for n, f in models.items()},
+        {**{name: "+".join(models) for name, models in confirmed.models.items()}, **confirmed.robustness},
     )
     key = f"{stages.sweep_folder}/summary-{digest}.json"
     stored = stored_summary(storage, key)
@@ -149,23 +153,27 @@ def _summary(
         for row in summary.leaderboard:
             stages.observer.model_confirmed(row)
         return summary
-    summary = _work_out(stages, corpus, trials, chosen, models)
+    summary = _work_out(stages, corpus, trials, chosen, confirmed)
     store_tables(storage, stages.sweep_folder, digest, summary)
     storage.write_text(key, summary.model_dump_json(indent=1))
     return summary
 
 
 def store_tables(storage: Storage, folder: str, digest: str, summary: Summary) -> None:
-    """Beside the summary of the same digest: every row's confusion matrix, or its scores label by label."""
+    """Beside the summary of the same digest: every row's confusion matrix, or its scores label by label, and its
+    scores where input is missing or damaged."""
     import pyarrow.parquet as pq
 
     from orchestrator.confusion import confusion_table
     from orchestrator.label_scores import label_table
+    from orchestrator.robustness import robustness_table
 
     rows = summary.leaderboard
     tables = {"labels": label_table(rows)} if rows[0].by_label else {}
     if rows[0].confusion:
         tables["confusion"] = confusion_table(rows, summary.labels)
+    if any(row.robustness for row in rows):
+        tables["robustness"] = robustness_table(rows)
     with TemporaryDirectory(prefix="orch-tables-") as scratch:
         for name, table in tables.items():
             path = Path(scratch) / f"{name}.parquet"
@@ -184,13 +192,15 @@ def stored_summary(storage: Storage, key: str) -> Summary | None:
 
 
 def _work_out(
-    stages: Stages, corpus: Record, trials: list[TrialRecord], chosen: list[Candidate], models: dict[str, list[str]]
+    stages: Stages, corpus: Record, trials: list[TrialRecord], chosen: list[Candidate], confirmed: Confirmed
 ) -> Summary:
     from orchestrator.leaderboard import gains, score_students, score_teachers
 
     plan, spec = stages.plan, stages.plan.spec
     metric, resamples = spec.run.metric, spec.confirm.resamples
-    students = score_students(stages.storage, chosen, models, metric, resamples)
+    students = score_students(
+        stages.storage, chosen, confirmed.models, metric, resamples, tried=confirmed.robustness
+    )
     teachers = score_teachers(
         stages.storage,
         [(fold.transfer_set, {str(name): fp for name, fp in fold.teachers.items()}) for fold in plan.folds],

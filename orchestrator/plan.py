@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,6 +16,9 @@ from trainables.spec import RunSpec, TeacherName
 from trainables.spec.demands import needs_of
 from trainables.spec.needs import Needs, together
 from trainables.storage import Storage
+
+if TYPE_CHECKING:
+    from trainables.teachers.plan import HarvestPlan
 
 
 class FoldPlan(BaseModel):
@@ -85,10 +89,22 @@ def plan_fold(run: RunSpec, fold: int | None, corpus: str, needs: Needs) -> Fold
     return FoldPlan(fold=fold, run=run, teachers=teachers, transfer_set=transfer_set)
 
 
+def harvest_plan(storage: Storage, fold: FoldPlan, corpus: str, needs: Needs) -> HarvestPlan:
+    """What makes the fold's transfer set, shard by shard."""
+    from trainables.teachers.plan import HarvestPlan
+
+    return HarvestPlan(storage, fold.run, corpus, {str(name): fp for name, fp in fold.teachers.items()}, needs)
+
+
 def harvest_needs(spec: ExperimentSpec) -> Needs:
     """What any point of the search and any ablation may read of the teachers; logits and pooled vectors always."""
+    return together(Needs(logits=True, pooled=True), *(needs_of(run) for run in possible_runs(spec)))
+
+
+def possible_runs(spec: ExperimentSpec) -> list[RunSpec]:
+    """The experiment's own, every end of every range of its search, and the ablations."""
     runs = [spec.run, *(run for _, _, run in corners(spec.search.space, spec.run))]
-    return together(Needs(logits=True, pooled=True), *(needs_of(run) for run in (*runs, *_ablated(spec, runs))))
+    return [*runs, *_ablated(spec, runs)]
 
 
 def _ablated(spec: ExperimentSpec, runs: list[RunSpec]) -> Iterator[RunSpec]:

@@ -91,13 +91,16 @@ class Recorder(Observer):
             self._open.close(status, reason)
 
     def _tables(self, mlflow: MlflowObserver, summary: Summary, folder: Path) -> None:
-        """The confusion matrices, or the scores label by label, in the form that MLflow's UI shows as a table."""
-        from orchestrator import confusion, label_scores
+        """The confusion matrices, or the scores label by label, and those where input is missing or damaged, in the
+        form that MLflow's UI shows as a table."""
+        from orchestrator import confusion, label_scores, robustness
 
         rows = summary.leaderboard
         tables = {"labels": label_scores.as_columns(rows)} if rows[0].by_label else {}
         if rows[0].confusion:
             tables["confusion"] = confusion.as_columns(rows, summary.labels)
+        if any(row.robustness for row in rows):
+            tables["robustness"] = robustness.as_columns(rows)
         for name, table in tables.items():
             path = folder / f"{name}.json"
             path.write_text(json.dumps(table), encoding="utf-8")
@@ -169,11 +172,12 @@ class Recorder(Observer):
         return waiting(self.spool)
 
     def _marker(self, summary: Summary) -> str:
-        """Said to have been shown in this store: these trials and these models."""
+        """Said to have been shown in this store: these trials, and these models under these conditions."""
         content = {
             "uri": self.settings.mlflow_tracking_uri,
             "trials": summary.trials.model_dump(),
             "models": [row.models for row in summary.leaderboard],
+            "conditions": [[one.name for one in row.robustness] for row in summary.leaderboard],
         }
         return f"{self.folder}/shown-{fingerprint('shown', 1, content)}.json"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import StageError
 from orchestrator.events import Observer, StageName, TrialRecord, watching
@@ -24,7 +24,9 @@ from trainables.artifacts import Record, publish, read_record
 from trainables.storage import Storage
 
 if TYPE_CHECKING:
+    from orchestrator.evaluations import Confirmed, Evaluations
     from orchestrator.leaderboard import Candidate
+    from orchestrator.model_ids import ConfirmedModel
 
 
 @dataclass
@@ -143,40 +145,55 @@ class Stages:
         self.observer.stage_skipped("sweep", why)
         self.done["sweep"] = StageSummary(skipped=True, seconds=0.0, why=why)
 
-    def confirm(self, candidates: list[Candidate]) -> dict[str, list[str]]:
-        """The fingerprints of every candidate's models, one per seed and fold, by the candidate's name."""
+    def confirm(self, candidates: list[Candidate]) -> Confirmed:
+        """Train every candidate's models, and try each on missing and damaged input."""
+        from orchestrator.evaluations import Confirmed, Evaluations
         from orchestrator.model_ids import confirmed_models
         from trainables.artifacts import RECORD
 
         confirm = self.plan.spec.confirm
-        jobs, by_name = confirmed_models(candidates, confirm.seeds, self.plan.transfer_sets, confirm.mc_passes)
-        missing = [one for fp, one in jobs.items() if not self.storage.exists(f"models/{fp}/{RECORD}")]
+        models, by_name = confirmed_models(candidates, confirm.seeds, self.plan.transfer_sets, confirm.mc_passes)
+        missing = [one for fp, one in models.items() if not self.storage.exists(f"models/{fp}/{RECORD}")]
+        tried = Evaluations(self.storage, self.plan, models)
+        what = f"{len(missing)} of {len(models)} models"
+        if tried.by_model:
+            what += f", {len(tried.missing)} of {len(tried.by_model)} evaluations of robustness"
 
         def work() -> str:
-            from orchestrator.launch.confirm import ModelJob, run_models
+            self._confirm(missing, tried)
+            told = [f"{len(missing)} models trained, test read once each"] if missing else []
+            told += [f"{len(tried.missing)} tried on missing and damaged input"] if tried.missing else []
+            return "; ".join(told)
 
-            self._readable()
-            self._cluster()
-            count = 0
+        self._run("confirm", not (missing or tried.missing), what, work)
+        return Confirmed(by_name, tried.identities)
 
-            def on_done(job: ModelJob) -> None:
-                nonlocal count
-                count += 1
-                self.observer.stage_progress("confirm", count, len(missing), job.fingerprint)
+    def _confirm(self, models: list[ConfirmedModel], tried: Evaluations) -> None:
+        """The models, then the damaged test splits that are not there, then the evaluations on them."""
+        from orchestrator.launch.confirm import Job, ModelJob, RobustnessJob, run_jobs
+        from orchestrator.launch.harvest import run_shards
 
-            run_models(
-                [ModelJob(one.fingerprint, one.run, one.transfer_set) for one in missing],
-                storage=self.root,
-                cache=str(self.settings.cache),
-                mc_passes=confirm.mc_passes,
-                resources=self.plan.spec.resources.confirm,
-                concurrency=self.concurrency,
-                on_done=on_done,
-            )
-            return f"{len(missing)} models trained, test read once each"
+        self._readable()
+        self._cluster()
+        total, count = len(models) + len(tried.missing), 0
+        resources = self.plan.spec.resources
 
-        self._run("confirm", not missing, f"{len(missing)} of {len(jobs)} models", work)
-        return by_name
+        def on_done(job: Job) -> None:
+            nonlocal count
+            count += 1
+            self.observer.stage_progress("confirm", count, total, job.prefix)
+
+        def on_shard(done: int, shards: int, note: str = "") -> None:
+            self.observer.stage_progress("confirm", count, total, f"damaged test splits: {done} of {shards} shards")
+
+        given: dict[str, Any] = {
+            "storage": self.root, "cache": str(self.settings.cache), "resources": resources.confirm,
+            "concurrency": self.concurrency, "on_done": on_done,
+        }  # fmt: skip
+        passes = self.plan.spec.confirm.mc_passes
+        run_jobs([ModelJob(**vars(one), mc_passes=passes) for one in models], **given)
+        run_shards(tried.damaged(), resources.harvest, on_shard)
+        run_jobs([RobustnessJob(**vars(one)) for one in tried.missing], **given)
 
     def _teacher_scores(self) -> dict[str, float]:
         """Each teacher's dev score, its mean over folds."""

@@ -3,7 +3,7 @@
 The artifact is `robustness/<fingerprint>/`: `predictions.parquet` (one row per condition and test utterance, in the
 order of the clean test split) and the record, whose info holds every score of every condition. A condition is a
 part of the student's modalities (`only-audio`, `only-audio+text`: the others are absent) or the name of a split of
-the damaged transfer set (`white-10dB`). Nothing is fitted here but the thresholds of several labels, on clean dev.
+the damaged transfer set (`white-10dB`). Nothing is fitted here: the thresholds of several labels are the model's.
 """
 
 from __future__ import annotations
@@ -20,38 +20,18 @@ from numpy.typing import NDArray
 
 from trainables import artifacts, confirm
 from trainables.artifacts import Record
+from trainables.conditions import condition_names, missing, prefix, reads, robustness_fingerprint
 from trainables.determinism import reproducible
 from trainables.errors import ArtifactError
 from trainables.evaluation import Predictions, load_exported, predict
-from trainables.metrics import scores, tuned_scores, tuned_thresholds
-from trainables.spec.base import Modality
-from trainables.spec.method import subsets
+from trainables.metrics import scores, tuned_scores
 from trainables.spec.robustness import Condition
 from trainables.storage import Storage
 from trainables.students import Student
 from trainables.transfer_set import TransferSet
 
-SCHEMA_VERSION = 1
 PREDICTIONS = "predictions.parquet"
-
-
-def prefix(fingerprint: str) -> str:
-    return f"robustness/{fingerprint}"
-
-
-def robustness_fingerprint(model: str, damaged: str | None, names: Sequence[str]) -> str:
-    """The identity of one model's evaluation, of a damaged transfer set and of `condition_names`."""
-    return artifacts.fingerprint("robustness", SCHEMA_VERSION, {"conditions": list(names)}, _reads(model, damaged))
-
-
-def missing(modalities: Sequence[Modality]) -> dict[str, tuple[Modality, ...]]:
-    """What is kept under each condition in which something misses: every proper part that is not empty."""
-    return {f"only-{'+'.join(part)}": part for part in subsets(modalities, "every")[1:]}
-
-
-def condition_names(modalities: Sequence[Modality], conditions: Sequence[Condition]) -> tuple[str, ...]:
-    """All conditions of a student of these modalities: those that harm one of them, behind what may miss."""
-    return (*missing(modalities), *(c.name for c in conditions if c.modality in modalities))
+_READ = ("condition", "uid", "probabilities")
 
 
 def evaluate_model(
@@ -71,7 +51,7 @@ def evaluate_model(
     """
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
-        student = _fetched(storage, model, Path(scratch))
+        student, fitted = _fetched(storage, model, Path(scratch))
         harms = [c for c in conditions if c.modality in student.modalities] if damaged is not None else []
         other = None if damaged is None else damaged.fingerprint
         identity = robustness_fingerprint(model, other, condition_names(student.modalities, harms))
@@ -82,14 +62,13 @@ def evaluate_model(
             found = _missing(student.to(device), clean, device)
             if damaged is not None:
                 found |= _damaged(student, clean, damaged, harms, device)
-            thresholds = _thresholds(student, clean, device)
         record = Record(
             kind="robustness",
             fingerprint=identity,
             spec={"conditions": {c.name: c.model_dump(mode="json") for c in harms}},
-            reads={**_reads(model, other), "transfer_set": clean.fingerprint},
+            reads={**reads(model, other), "transfer_set": clean.fingerprint},
             rows={name: len(one.labels) for name, one in found.items()},
-            info=_info(student, clean, found, thresholds),
+            info=_info(student, clean, found, fitted),
             created=datetime.now(UTC),
             seconds=time.monotonic() - began,
         )
@@ -99,31 +78,27 @@ def evaluate_model(
         return artifacts.publish(storage, prefix(identity), folder, record)
 
 
-def read_predictions(
-    storage: Storage, fingerprint: str, condition: str
-) -> tuple[list[str], NDArray[Any], NDArray[np.float64]]:
-    """(uids, labels [N] or targets [N, C], probabilities [N, C]) in the order of the clean test split."""
+def read_predictions(storage: Storage, fingerprint: str) -> dict[str, tuple[list[str], NDArray[np.float64]]]:
+    """By condition, in order: (uids, probabilities [N, C]) in the order of the clean test split."""
     import pyarrow.parquet as pq
 
     with storage.open(f"{prefix(fingerprint)}/{PREDICTIONS}") as handle:
-        table = pq.read_table(handle, filters=[("condition", "=", condition)])
-    if not len(table):
-        raise ArtifactError(f"{storage.url(prefix(fingerprint))}: no condition {condition!r}")
-    several = "targets" in table.column_names
-    truth = np.array(table["targets"].to_pylist(), np.float32) if several else table["label"].to_numpy()
-    return table["uid"].to_pylist(), truth, np.array(table["probabilities"].to_pylist(), dtype=np.float64)
+        table = pq.read_table(handle).to_pydict()
+    found: dict[str, tuple[list[str], list[Any]]] = {}
+    for condition, uid, probabilities in zip(*(table[c] for c in _READ), strict=True):
+        uids, rows = found.setdefault(condition, ([], []))
+        uids.append(uid)
+        rows.append(probabilities)
+    return {name: (uids, np.array(rows, dtype=np.float64)) for name, (uids, rows) in found.items()}
 
 
-def _fetched(storage: Storage, model: str, folder: Path) -> Student:
+def _fetched(storage: Storage, model: str, folder: Path) -> tuple[Student, list[float] | None]:
+    """The student, and the thresholds of its several labels that were fitted on clean dev when it was confirmed."""
     record = artifacts.read_record(storage, confirm.prefix(model))
     files = [name for name in record.files if not name.endswith(".parquet")] if record else None
-    artifacts.fetch(storage, confirm.prefix(model), folder, only=files)
+    record = artifacts.fetch(storage, confirm.prefix(model), folder, only=files)
     student, _ = load_exported(folder)
-    return student
-
-
-def _reads(model: str, damaged: str | None) -> dict[str, str]:
-    return {"model": model} if damaged is None else {"model": model, "damaged": damaged}
+    return student, record.info["thresholds"]
 
 
 def _missing(student: Student, clean: TransferSet, device: str) -> dict[str, Predictions]:
@@ -145,19 +120,11 @@ def _damaged(
     return found
 
 
-def _thresholds(student: Student, clean: TransferSet, device: str) -> NDArray[np.float64] | None:
-    """Of several labels, fitted on clean dev; a late fusion is the one that was exported."""
-    if not clean.multi_label:
-        return None
-    dev = predict(student, clean, "dev", device=device)
-    return tuned_thresholds(dev.labels, dev.probabilities)
-
-
 def _info(
     student: Student,
     clean: TransferSet,
     found: Mapping[str, Predictions],
-    thresholds: NDArray[np.float64] | None,
+    thresholds: Sequence[float] | None,
 ) -> dict[str, Any]:
     return {
         "labels": list(clean.labels),
@@ -165,15 +132,16 @@ def _info(
         "stand_in": clean.stand_in,
         "modalities": list(student.modalities),
         "missing": {name: list(kept) for name, kept in missing(student.modalities).items()},
-        "thresholds": None if thresholds is None else thresholds.tolist(),
+        "thresholds": thresholds,
         "scores": {name: _scores(one, thresholds) for name, one in found.items()},
     }
 
 
-def _scores(found: Predictions, thresholds: NDArray[np.float64] | None) -> dict[str, float]:
+def _scores(found: Predictions, thresholds: Sequence[float] | None) -> dict[str, float]:
     known = scores(found.labels, found.probabilities)
-    tuned = {} if thresholds is None else tuned_scores(found.labels, found.probabilities, thresholds)
-    return {**known, **tuned}
+    if thresholds is None:
+        return known
+    return known | tuned_scores(found.labels, found.probabilities, np.asarray(thresholds))
 
 
 def _write(path: Path, clean: TransferSet, found: Mapping[str, Predictions]) -> None:

@@ -1,29 +1,25 @@
-"""The stage `confirm`: final models trained side by side in processes that are used again and again."""
+"""The stage `confirm`: models trained, then tried on missing and damaged input, side by side in processes that are
+used again and again.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from orchestrator.errors import StageError
 from orchestrator.experiment import WorkerResources
 from orchestrator.launch.cluster import concurrency, current, last_line
 from trainables.artifacts import RECORD
 from trainables.spec import RunSpec
+from trainables.spec.robustness import Condition
 from trainables.storage import Storage
 
 LOST_PROCESSES = 2
-
-
-@dataclass(frozen=True)
-class ModelJob:
-    fingerprint: str
-    run: RunSpec
-    transfer_set: str
 
 
 class Confirmation(BaseModel):
@@ -31,72 +27,132 @@ class Confirmation(BaseModel):
 
     storage: str
     cache: str
-    mc_passes: int
     resources: WorkerResources
 
+    @property
+    def threads(self) -> int:
+        return max(1, int(self.resources.cpus))
 
-Confirm = Callable[[Confirmation, ModelJob], None]
-"""Trains, evaluates and publishes one model."""
-
-
-def confirm_student(shared: Confirmation, job: ModelJob) -> None:
-    from orchestrator.launch.trial import transfer_set
-    from trainables.confirm import confirm_model
-
-    confirm_model(
-        job.run,
-        transfer_set(shared.storage, job.transfer_set, shared.cache),
-        Storage(shared.storage),
-        job.fingerprint,
-        mc_passes=shared.mc_passes,
-        threads=max(1, int(shared.resources.cpus)),
-        device="cuda" if shared.resources.gpus else "cpu",
-    )
+    @property
+    def device(self) -> str:
+        return "cuda" if self.resources.gpus else "cpu"
 
 
-def run_models(
-    jobs: Sequence[ModelJob],
+class Job(BaseModel, ABC):
+    """One artifact to be made in a process of its own."""
+
+    model_config = ConfigDict(frozen=True)
+    what: ClassVar[str]
+    """Several of it, in a word."""
+
+    fingerprint: str
+
+    @property
+    @abstractmethod
+    def prefix(self) -> str:
+        """Where the artifact lies in the storage."""
+
+    @abstractmethod
+    def make(self, shared: Confirmation) -> None:
+        """Publish it; called in the worker."""
+
+
+class ModelJob(Job):
+    """Train a model, evaluate it, publish it."""
+
+    what = "models"
+
+    run: RunSpec
+    transfer_set: str
+    mc_passes: int
+
+    @property
+    def prefix(self) -> str:
+        return f"models/{self.fingerprint}"
+
+    def make(self, shared: Confirmation) -> None:
+        from orchestrator.launch.trial import transfer_set
+        from trainables.confirm import confirm_model
+
+        confirm_model(
+            self.run,
+            transfer_set(shared.storage, self.transfer_set, shared.cache),
+            Storage(shared.storage),
+            self.fingerprint,
+            mc_passes=self.mc_passes,
+            threads=shared.threads,
+            device=shared.device,
+        )
+
+
+class RobustnessJob(Job):
+    """Try a confirmed model under every condition of what it reads."""
+
+    what = "evaluations of robustness"
+
+    model: str
+    transfer_set: str
+    damaged: str | None
+    conditions: tuple[Condition, ...]
+
+    @property
+    def prefix(self) -> str:
+        return f"robustness/{self.fingerprint}"
+
+    def make(self, shared: Confirmation) -> None:
+        from orchestrator.launch.trial import transfer_set
+        from trainables.robustness import evaluate_model
+
+        clean, damaged = (
+            None if name is None else transfer_set(shared.storage, name, shared.cache)
+            for name in (self.transfer_set, self.damaged)
+        )
+        assert clean is not None
+        record = evaluate_model(
+            Storage(shared.storage), self.model, clean, damaged, self.conditions,
+            threads=shared.threads, device=shared.device,
+        )  # fmt: skip
+        if record.fingerprint != self.fingerprint:
+            raise StageError(f"robustness/{self.fingerprint}: the evaluation made {record.fingerprint} instead")
+
+
+J = TypeVar("J", bound=Job)
+
+
+def run_jobs(
+    jobs: Sequence[J],
     *,
     storage: str,
     cache: str,
-    mc_passes: int,
     resources: WorkerResources,
     concurrency: int | None,
-    on_done: Callable[[ModelJob], None],
-    confirm: Confirm = confirm_student,
+    on_done: Callable[[J], None],
 ) -> None:
-    """Make every model that has no record; `on_done` is called for each as it is there, old ones first.
+    """Make every artifact that has no record; `on_done` is called for each as it is there, old ones first.
 
-    A model that fails does not keep the others from being made; then StageError with the first reason. A model
-    is one worker's work: `resources.workers` must be 1.
+    One that fails does not keep the others from being made; then StageError with the first reason. A job is one
+    worker's work: `resources.workers` must be 1.
     """
     root = Storage(storage)
     shared = Confirmation(
         storage=root.root,
         cache=str(Path(cache).expanduser().absolute()),
-        mc_passes=mc_passes,
         resources=resources.model_copy(update={"workers": 1}),
     )
     missing = []
     for job in jobs:
-        if root.exists(f"models/{job.fingerprint}/{RECORD}"):
+        if root.exists(f"{job.prefix}/{RECORD}"):
             on_done(job)
         else:
             missing.append(job)
     if missing:
-        parallel = _parallel(shared.resources, concurrency)
-        failures = _run_all(missing, shared, parallel, on_done, confirm)
+        failures = _run_all(missing, shared, _parallel(shared.resources, concurrency), on_done)
         if failures:
-            raise StageError(f"{len(failures)} of {len(missing)} models failed; the first: {failures[0]}")
+            told = f"{len(failures)} of {len(missing)} {missing[0].what} failed"
+            raise StageError(f"{told}; the first: {failures[0]}")
 
 
-def _run_all(
-    jobs: Sequence[ModelJob],
-    shared: Confirmation,
-    parallel: int,
-    on_done: Callable[[ModelJob], None],
-    confirm: Confirm,
-) -> list[str]:
+def _run_all(jobs: Sequence[J], shared: Confirmation, parallel: int, on_done: Callable[[J], None]) -> list[str]:
     """Tasks of one shape, so that Ray gives them the processes of those before; returns the reasons of failures."""
     import ray
 
@@ -105,13 +161,14 @@ def _run_all(
         num_gpus=shared.resources.gpus,
         max_retries=LOST_PROCESSES,
         retry_exceptions=False,
-    )(_confirm)
+    )(_make)
     waiting, failures = list(jobs), list[str]()
-    running: dict[Any, ModelJob] = {}
+    running: dict[Any, J] = {}
     while waiting or running:
         while waiting and len(running) < parallel:
             job = waiting.pop(0)
-            running[task.remote(shared.model_dump(mode="json"), _sent(job), confirm)] = job
+            reference = task.remote(shared.model_dump(mode="json"), type(job), job.model_dump(mode="json"))
+            running[reference] = job
         for reference in ray.wait(list(running), num_returns=1)[0]:
             job = running.pop(reference)
             try:
@@ -119,23 +176,18 @@ def _run_all(
             except ray.exceptions.RayError as error:
                 reason = last_line(error)
             if reason:
-                failures.append(f"models/{job.fingerprint}: {reason}")
+                failures.append(f"{job.prefix}: {reason}")
             else:
                 on_done(job)
     return failures
 
 
-def _sent(job: ModelJob) -> dict[str, Any]:
-    return {**vars(job), "run": job.run.model_dump(mode="json")}
-
-
-def _confirm(shared: dict[str, Any], job: dict[str, Any], confirm: Confirm) -> str:
+def _make(shared: dict[str, Any], kind: type[Job], job: dict[str, Any]) -> str:
     """In the worker; an error comes back as its reason, and the process stays."""
     from orchestrator.launch.trial import reason_of
 
     try:
-        run = RunSpec.model_validate(job["run"])
-        confirm(Confirmation.model_validate(shared), ModelJob(**{**job, "run": run}))
+        kind.model_validate(job).make(Confirmation.model_validate(shared))
     except Exception as error:
         return reason_of(error)
     return ""

@@ -1,4 +1,5 @@
-"""The stage `harvest`: a pool of processes that each load the teachers once and take one shard after another.
+"""Transfer sets, clean and damaged: a pool of processes that each load a plan's worker once and take one shard
+after another.
 
 A shard appears in the storage only when it is whole, so a harvest that ended early goes on with those missing.
 """
@@ -13,14 +14,16 @@ from orchestrator.errors import StageError
 from orchestrator.experiment import Resources, WorkerResources
 from orchestrator.launch.cluster import concurrency, current, last_line
 from orchestrator.launch.trial import reason_of
-from orchestrator.plan import FoldPlan
+from orchestrator.plan import FoldPlan, harvest_plan
 from trainables.artifacts import read_record
 from trainables.errors import UserError
 from trainables.spec.needs import Needs
 from trainables.storage import Storage
+from trainables.teachers.damaged_plan import DamagedPlan
 from trainables.teachers.plan import HarvestPlan
 
 LOST_PROCESSES = 2
+ShardPlan = HarvestPlan | DamagedPlan
 Progress = Callable[[int, int, str], None]
 Job = tuple[int, int]
 """(place of the plan, shard)"""
@@ -40,19 +43,22 @@ def run_harvest(
     Raises UserError or StageError with the reason of the first shard that failed, once those under way have ended.
     """
     root = Storage(storage)
-    plans = []
-    for fold in folds:
-        plan = HarvestPlan(root, fold.run, corpus, {str(name): fp for name, fp in fold.teachers.items()}, needs)
+    plans = [harvest_plan(root, fold, corpus, needs) for fold in folds]
+    for plan, fold in zip(plans, folds, strict=True):
         if plan.fingerprint != fold.transfer_set:
             raise StageError(f"the harvest would make transfer set {plan.fingerprint}, not {fold.transfer_set}")
-        if read_record(root, plan.prefix) is None:
-            plans.append(plan)
-    if plans:
-        _run_shards(plans, resources.harvest, on_progress)
+    run_shards(plans, resources.harvest, on_progress)
 
 
-def _run_shards(plans: list[HarvestPlan], need: WorkerResources, on_progress: Progress) -> None:
-    """Every pending shard of every plan by one pool, plan after plan; each plan is finished with its last shard."""
+def run_shards(plans: Sequence[ShardPlan], need: WorkerResources, on_progress: Progress) -> None:
+    """Every pending shard of every plan without a record by one pool, plan after plan; each plan is finished with
+    its last shard. Progress and errors as in `run_harvest`."""
+    left = [plan for plan in plans if read_record(plan.storage, plan.prefix) is None]
+    if left:
+        _run_shards(left, need, on_progress)
+
+
+def _run_shards(plans: list[ShardPlan], need: WorkerResources, on_progress: Progress) -> None:
     import ray
 
     pending, total = [plan.pending() for plan in plans], sum(len(plan.shard_keys()) for plan in plans)
@@ -63,7 +69,7 @@ def _run_shards(plans: list[HarvestPlan], need: WorkerResources, on_progress: Pr
     )
     pool = [actor.remote(plans, need.model_dump()) for _ in range(max(1, min(parallel, len(jobs))))]
     done = total - len(jobs)
-    on_progress(done, total, f"{len(pool)} process(es) load the teachers")
+    on_progress(done, total, f"{len(pool)} process(es) load what they need")
     began, left = time.monotonic(), [len(shards) for shards in pending]
 
     def finish(place: int) -> None:
@@ -116,32 +122,28 @@ def _result(failure: dict[str, Any] | None) -> None:
 class _HarvestActor:
     """One process of the pool; what goes wrong comes back as its reason."""
 
-    def __init__(self, plans: list[HarvestPlan], need: dict[str, Any]) -> None:
+    def __init__(self, plans: list[ShardPlan], need: dict[str, Any]) -> None:
         self._plans, self._need = plans, WorkerResources.model_validate(need)
-        self._harvester: Any = None
+        self._worker: Any = None
         self._place = -1
-        """Of the plan whose teachers are loaded."""
+        """Of the plan whose worker is loaded."""
 
     def shard(self, place: int, index: int) -> dict[str, Any] | None:
         return self._try(lambda: self._loaded(place).shard(index))
 
     def finish(self, place: int, seconds: float) -> dict[str, Any] | None:
-        from trainables.teachers.finish import finish
-
-        return self._try(lambda: finish(self._plans[place], seconds))
+        return self._try(lambda: self._plans[place].finish(seconds))
 
     def _loaded(self, place: int) -> Any:
         """Loaded at the first shard of a plan: a failure then has a reason, and not only a dead process."""
         if self._place != place:
             import torch
 
-            from trainables.teachers.harvest import Harvester
-
             torch.set_num_threads(max(1, int(self._need.cpus)))
-            self._harvester = None  # the teachers of the fold before go before those of this one come
-            self._harvester = Harvester(self._plans[place], "cuda" if self._need.gpus else "cpu")
+            self._worker = None  # the teachers of the fold before go before those of this one come
+            self._worker = self._plans[place].worker("cuda" if self._need.gpus else "cpu")
             self._place = place
-        return self._harvester
+        return self._worker
 
     def _try(self, work: Callable[[], Any]) -> dict[str, Any] | None:
         try:

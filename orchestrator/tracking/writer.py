@@ -147,7 +147,9 @@ class Writer:
         parent, path = self._parent(), self._files / event["file"]
         self._client.log_artifact(parent.run_id, str(path), event["under"] or None)
         if event.get("table"):
-            self.runs.write(parent, tags={TABLES: json.dumps([{"path": path.name, "type": "table"}])})
+            known = json.loads(parent.tags.get(TABLES, "[]"))
+            own = {"path": path.name, "type": "table"}
+            self.runs.write(parent, tags={TABLES: json.dumps([*known, *([own] if own not in known else [])])})
 
     def _logged_model(self, event: Event) -> None:
         from orchestrator.tracking.artifacts import log_student
@@ -231,7 +233,15 @@ def model_metrics(row: ModelRow) -> dict[str, float]:
     for name, spread in row.folds.items():
         values |= {f"folds/{name}/mean": spread.mean, f"folds/{name}/sd": spread.sd}
         values |= {f"fold/{fold}/{name}": value for fold, value in enumerate(spread.each)}
+    for one in row.robustness:
+        name = metric_name(one.name)
+        values |= {f"robustness/{name}": one.score, f"robustness_change/{name}": one.change}
     return {k: v for k, v in values.items() if v is not None}
+
+
+def metric_name(condition: str) -> str:
+    """Of a condition, in letters that MLflow takes: `words-dropped-30pct`, `only-audio-text`."""
+    return condition.replace("%", "pct").replace("+", "-")
 
 
 def _newest(events: Iterable[Event]) -> list[Event]:

@@ -10,18 +10,23 @@ import pytest
 from orchestrator.errors import StageError
 from orchestrator.experiment import Resources, WorkerResources
 from orchestrator.launch.cluster import Cluster
-from orchestrator.launch.confirm import Confirmation, ModelJob, run_models
-from orchestrator.launch.harvest import run_harvest
+from orchestrator.launch.confirm import Confirmation, ModelJob, RobustnessJob, run_jobs
+from orchestrator.launch.harvest import run_harvest, run_shards
 from orchestrator.launch.reporters import Checkpoints, StoredReporter, silent
 from orchestrator.launch.teach import UNFINISHED, run_teach
-from orchestrator.plan import FoldPlan
+from orchestrator.plan import FoldPlan, harvest_plan
 from tests.helpers.teachers import small_corpus, small_run
 from trainables.artifacts import read_record
+from trainables.conditions import condition_names, robustness_fingerprint
 from trainables.errors import ArtifactError
+from trainables.robustness import read_predictions
 from trainables.spec import RunSpec
 from trainables.spec.needs import Needs
+from trainables.spec.robustness import RobustnessSpec
 from trainables.storage import Storage
+from trainables.teachers.damaged_plan import DamagedPlan
 from trainables.teachers.identity import TeacherReads, prefix, teacher_fingerprints, transfer_fingerprint
+from trainables.teachers.plan import HarvestPlan
 
 Steps = list[tuple[int, int, str]]
 ONE = WorkerResources()
@@ -54,6 +59,8 @@ def test_teach_harvest_and_confirm(cluster: Cluster, tmp_path: Path) -> None:
     _teach(storage, corpus, run, teachers)
     fingerprint = _harvest(storage, corpus, run, teachers)
     _confirm(storage, run, fingerprint, tmp_path)
+    fold = FoldPlan(fold=None, run=run, teachers=teachers, transfer_set=fingerprint)
+    _try(storage, harvest_plan(storage, fold, corpus, Needs(logits=True, pooled=True)), tmp_path)
 
 
 def _teach(storage: Storage, corpus: str, run: RunSpec, teachers: dict[Any, str]) -> None:
@@ -99,30 +106,59 @@ def _confirm(storage: Storage, run: RunSpec, transfer_set: str, folder: Path) ->
     data = run.model_dump(mode="json")
     data["student"], data["training"] = data["student"] | small, data["training"] | training
     runs = [RunSpec.model_validate({**data, "seed": seed}) for seed in (1000, 1001)]
-    jobs = [ModelJob(f"{run.seed:016d}", run, transfer_set) for run in runs]
+    jobs = [
+        ModelJob(fingerprint=f"{run.seed:016d}", run=run, transfer_set=transfer_set, mc_passes=2) for run in runs
+    ]
     done: list[ModelJob] = []
     given: dict[str, Any] = {
-        "storage": storage.root, "cache": str(folder / "cache"), "mc_passes": 2,
-        "resources": ONE, "concurrency": 2, "on_done": done.append,
+        "storage": storage.root, "cache": str(folder / "cache"), "resources": ONE, "concurrency": 2,
     }  # fmt: skip
-    run_models(jobs, **given)
+    run_jobs(jobs, on_done=done.append, **given)
     assert sorted(job.fingerprint for job in done) == [job.fingerprint for job in jobs]
     created = [read_record(storage, f"models/{job.fingerprint}") for job in jobs]
-    run_models(jobs, **given)
+    run_jobs(jobs, on_done=done.append, **given)
     assert created == [read_record(storage, f"models/{job.fingerprint}") for job in jobs]
 
 
-def refuse_odd_seeds(shared: Confirmation, job: ModelJob) -> None:
-    if job.run.seed % 2:
-        raise ArtifactError(f"seed {job.run.seed} is odd")
+def _try(storage: Storage, clean: HarvestPlan, folder: Path) -> None:
+    """The damaged splits by the harvest's pool, then a model's evaluation on them."""
+    spec = RobustnessSpec(noises=("white",), snr=(0.0,), words_substituted=())
+    plan, (told, on_progress) = DamagedPlan.of(clean, spec), steps()
+    assert plan is not None
+    run_shards([plan], ONE, on_progress)
+    record = read_record(storage, plan.prefix)
+    assert record is not None and list(record.rows) == ["white-0dB", "words-dropped-10%", "words-dropped-30%"]
+    assert [(done, total) for done, total, _ in told] == [(0, 2), (1, 2), (2, 2)]
+    run_shards([plan], ONE, on_progress)
+    assert len(told) == 3
+    model = f"{1000:016d}"
+    names = condition_names(("audio", "text"), plan.conditions)
+    identity = robustness_fingerprint(model, plan.fingerprint, names)
+    job = RobustnessJob(
+        fingerprint=identity, model=model, transfer_set=clean.fingerprint, damaged=plan.fingerprint,
+        conditions=plan.conditions,
+    )  # fmt: skip
+    done: list[RobustnessJob] = []
+    given: dict[str, Any] = {"storage": storage.root, "cache": str(folder / "cache"), "resources": ONE}
+    run_jobs([job], concurrency=1, on_done=done.append, **given)
+    assert done == [job] and tuple(read_predictions(storage, identity)) == names
+    gone = job.model_copy(update={"fingerprint": "0" * 16, "model": "gone"})
+    with pytest.raises(StageError, match=r"1 of 1 evaluations of robustness failed; .* no such artifact"):
+        run_jobs([gone], concurrency=1, on_done=done.append, **given)
+
+
+class RefusesOddSeeds(ModelJob):
+    def make(self, shared: Confirmation) -> None:
+        if self.run.seed % 2:
+            raise ArtifactError(f"seed {self.run.seed} is odd")
 
 
 def test_a_model_that_fails_is_told_after_the_others_are_made(cluster: Cluster, tmp_path: Path) -> None:
-    jobs = [ModelJob(f"{seed:016d}", RunSpec(seed=seed), "") for seed in range(4)]
+    jobs = [
+        RefusesOddSeeds(fingerprint=f"{seed:016d}", run=RunSpec(seed=seed), transfer_set="", mc_passes=2)
+        for seed in range(4)
+    ]
     done: list[ModelJob] = []
     with pytest.raises(StageError, match=r"2 of 4 models failed; the first: models/.*: seed . is odd"):
-        run_models(
-            jobs, storage=str(tmp_path), cache="", mc_passes=2, resources=ONE, concurrency=1,
-            on_done=done.append, confirm=refuse_odd_seeds,
-        )  # fmt: skip
+        run_jobs(jobs, storage=str(tmp_path), cache="", resources=ONE, concurrency=1, on_done=done.append)
     assert [job.run.seed for job in done] == [0, 2]

@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 from trainables.metrics import AT_THRESHOLDS, scores, tuned_scores, tuned_thresholds
 from trainables.spec.metrics import METRICS, MULTI_LABEL_METRICS, TUNED
-from trainables.statistics import bootstrap_interval, paired_bootstrap, point
+from trainables.statistics import against, bootstrap_interval, paired_bootstrap, point
 
 
 def model(labels: np.ndarray, skill: float, seeds: int, seed: int = 0, classes: int = 4) -> np.ndarray:
@@ -96,6 +96,16 @@ def test_sides_swap_with_the_sign() -> None:
     assert [forth.difference, forth.low, forth.high] == pytest.approx([-back.difference, -back.high, -back.low])
     assert forth.p_value == back.p_value
     assert forth.p_value < 0.05
+
+
+@pytest.mark.parametrize("metric", ["weighted_f1", "ece"])
+def test_several_against_one_are_each_what_two_are(metric: str) -> None:
+    others = [POOR, GOOD[:1], GOOD]
+    found = against(LABELS, GOOD, others, metric, resamples=200)
+    for one, other in zip(found, others, strict=True):
+        assert (one.low, one.high) == bootstrap_interval(LABELS, other, metric, resamples=200)
+        assert one.change == paired_bootstrap(LABELS, other, GOOD, metric, resamples=200)
+    assert found[2].change.difference == 0 and found[0].change.difference != 0
 
 
 def test_the_seed_decides() -> None:

@@ -16,6 +16,7 @@ from orchestrator.errors import StageError
 from orchestrator.leaderboard import Candidate, gains, score_students, score_teachers
 from tests.helpers.transfer_sets import FINGERPRINT, synthetic
 from trainables.artifacts import Record, publish, read_record
+from trainables.conditions import prefix as tried_prefix
 from trainables.confirm import prefix
 from trainables.spec import RunSpec
 from trainables.storage import Storage
@@ -230,3 +231,66 @@ def test_several_labels_are_scored_at_half_and_at_fitted_thresholds(tmp_path: Pa
     assert x.tuned_f1 == pytest.approx(np.mean(each)) and x.f1 == 0.0 and x.threshold == 0.25
     assert (x.support, y.support, z.support) == (36, 84, 0)
     assert z.f1 is None and z.average_precision is None
+
+
+def tried(storage: Storage, folder: Path, model: str, probabilities: np.ndarray, start: int = 0) -> str:
+    """The evaluation of a model with these test predictions under each of two conditions; returns its name."""
+    folder.mkdir(parents=True)
+    count = len(probabilities)
+    names = ("only-text", "white-0dB")
+    table = {
+        "condition": [name for name in names for _ in range(count)],
+        "uid": [str(start + i) for _ in names for i in range(count)],
+        "probabilities": [*probabilities.tolist(), *np.full((count, 3), 1 / 3).tolist()],
+    }
+    pq.write_table(pa.table(table), folder / "predictions.parquet")
+    record = Record(kind="robustness", fingerprint=f"r-{model}", spec={}, created=datetime.now(UTC))
+    publish(storage, tried_prefix(record.fingerprint), folder, record)
+    return record.fingerprint
+
+
+def weighted(*given: np.ndarray) -> float:
+    return float(np.mean([f1_score(LABELS, one.argmax(1), average="weighted") for one in given]))
+
+
+def test_a_row_has_its_scores_under_each_condition_and_what_they_cost(storage: Storage, tmp_path: Path) -> None:
+    harmed = {f"a{seed}": predictions(10 + seed, 0.5) for seed in (0, 1)}
+    found = {model: tried(storage, tmp_path / f"r-{model}", model, p) for model, p in harmed.items()}
+    both = {"a": ["a0", "a1"], "b": ["b0", "b1"]}
+    row, other = (
+        one.row for one in score_students(storage, [candidate("a"), candidate("b")], both, METRIC, 300, tried=found)
+    )
+    assert other.robustness == []
+    text, noise = row.robustness
+    assert (text.name, noise.name) == ("only-text", "white-0dB")
+    assert text.score == pytest.approx(weighted(*harmed.values())) == text.metrics[METRIC]
+    assert text.change == pytest.approx(weighted(*harmed.values()) - row.score)
+    assert noise.score == pytest.approx(f1_score(LABELS, np.zeros(120), average="weighted"))
+    assert noise.metrics["nll"] == pytest.approx(np.log(3))
+    for one in row.robustness:
+        assert one.interval.low < one.score < one.interval.high
+        assert one.change_interval.low < one.change < one.change_interval.high < 0
+
+
+def test_conditions_over_folds_pool_the_rows_of_the_clean_score(folded: Storage, tmp_path: Path) -> None:
+    harmed = [predictions(10 + seed, 0.5) for seed in (0, 1)]
+    found = {
+        f"s{seed}f{fold}": tried(
+            folded, tmp_path / f"r{seed}{fold}", f"s{seed}f{fold}", harmed[seed][start : start + size], start
+        )
+        for seed in (0, 1)
+        for fold, (start, size) in enumerate(((0, 50), (50, 70)))
+    }
+    (scored,) = score_students(folded, [candidate("a")], FOLDED, METRIC, 200, tried=found)
+    text, _ = scored.row.robustness
+    assert text.score == pytest.approx(weighted(*harmed))
+    assert text.change == pytest.approx(weighted(*harmed) - scored.row.score)
+    assert text.metrics["accuracy"] == pytest.approx(
+        np.mean([accuracy_score(LABELS, one.argmax(1)) for one in harmed])
+    )
+
+
+def test_an_evaluation_on_other_rows_is_refused(storage: Storage, tmp_path: Path) -> None:
+    found = {"a0": tried(storage, tmp_path / "r", "a0", predictions(0, 0.5), start=1)}
+    with pytest.raises(StageError, match="robustness/r-a0: only-text is not of the rows that model a0"):
+        score_students(storage, [candidate("a")], {"a": ["a0"]}, METRIC, 200, tried=found)

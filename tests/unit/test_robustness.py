@@ -12,19 +12,13 @@ import pytest
 from tests.helpers.runs import small_run
 from tests.helpers.transfer_sets import synthetic
 from trainables.artifacts import Record, publish
+from trainables.conditions import condition_names, missing, prefix, robustness_fingerprint
 from trainables.confirm import confirm_model
 from trainables.confirm import read_predictions as clean_predictions
 from trainables.errors import ArtifactError
 from trainables.evaluation import export
 from trainables.metrics import scores
-from trainables.robustness import (
-    condition_names,
-    evaluate_model,
-    missing,
-    prefix,
-    read_predictions,
-    robustness_fingerprint,
-)
+from trainables.robustness import evaluate_model, read_predictions
 from trainables.spec.metrics import MULTI_LABEL_METRICS
 from trainables.spec.robustness import Condition, RobustnessSpec
 from trainables.storage import Storage
@@ -99,10 +93,10 @@ def test_predictions_and_scores_of_every_condition_are_kept(clean: TransferSet, 
     assert record.rows == dict.fromkeys(names, 28) and tuple(record.info["scores"]) == names
     assert record.info["missing"] == {"only-audio": ["audio"], "only-text": ["text"]}
     seen = [clean_predictions(storage, MODEL, "test")[2]]
-    for name in names:
-        uids, labels, probabilities = read_predictions(storage, record.fingerprint, name)
+    found, labels = read_predictions(storage, record.fingerprint), clean.label[clean.split == "test"]
+    assert tuple(found) == names
+    for name, (uids, probabilities) in found.items():
         assert uids == [f"test-{i}" for i in range(28)]
-        assert np.array_equal(labels, clean.label[clean.split == "test"])
         assert scores(labels, probabilities) == pytest.approx(record.info["scores"][name], abs=1e-6)
         assert all(not np.allclose(probabilities, other, atol=1e-4) for other in seen)
         seen.append(probabilities)
@@ -112,12 +106,10 @@ def test_predictions_and_scores_of_every_condition_are_kept(clean: TransferSet, 
 def test_undamaged_rows_give_the_clean_predictions(clean: TransferSet, storage: Storage) -> None:
     same = replace(damaged_of(clean, WHITE, silent=False), fingerprint="same")
     record = evaluate_model(storage, MODEL, clean, same, (WHITE,), threads=1)
-    found, expected = (
-        read_predictions(storage, record.fingerprint, "white-10dB"),
-        clean_predictions(storage, MODEL, "test"),
-    )
-    assert found[0] == expected[0]
-    assert np.allclose(found[2], expected[2], atol=1e-6)
+    uids, probabilities = read_predictions(storage, record.fingerprint)["white-10dB"]
+    expected = clean_predictions(storage, MODEL, "test")
+    assert uids == expected[0]
+    assert np.allclose(probabilities, expected[2], atol=1e-6)
 
 
 def test_without_audio_its_frames_say_nothing(clean: TransferSet, storage: Storage) -> None:
@@ -129,8 +121,8 @@ def test_without_audio_its_frames_say_nothing(clean: TransferSet, storage: Stora
     confirm_model(small_run(), clean, fresh, MODEL, mc_passes=2, threads=1)
     again = evaluate_model(fresh, MODEL, deaf, None, (), threads=1)
     for name, equal in (("only-text", True), ("only-audio", False)):
-        first = read_predictions(storage, one.fingerprint, name)[2]
-        second = read_predictions(fresh, again.fingerprint, name)[2]
+        first = read_predictions(storage, one.fingerprint)[name][1]
+        second = read_predictions(fresh, again.fingerprint)[name][1]
         assert np.allclose(first, second, atol=1e-6) is equal
 
 
@@ -141,24 +133,23 @@ def test_a_damaged_set_of_other_rows_is_refused(clean: TransferSet, storage: Sto
         evaluate_model(storage, MODEL, clean, replace(short, fingerprint="short"), (WHITE,), threads=1)
 
 
-def test_an_unknown_condition_or_model_is_an_error(clean: TransferSet, storage: Storage) -> None:
-    record = evaluate_model(storage, MODEL, clean, None, (), threads=1)
-    with pytest.raises(ArtifactError, match="no condition 'white-10dB'"):
-        read_predictions(storage, record.fingerprint, "white-10dB")
+def test_an_unknown_model_is_an_error(clean: TransferSet, storage: Storage) -> None:
     with pytest.raises(ArtifactError, match="no such artifact"):
         evaluate_model(storage, "nothing", clean, None, (), threads=1)
 
 
-def test_several_labels_are_scored_at_thresholds_of_dev(tmp_path: Path) -> None:
+def test_several_labels_are_scored_at_the_thresholds_that_the_model_has(tmp_path: Path) -> None:
     data, store = synthetic(tmp_path / "data", several=True), Storage(str(tmp_path / "store"))
-    run = small_run()
+    run, thresholds = small_run(), np.linspace(0.3, 0.6, 7)
     export(build_student(run.student, data, seed=0), run, data, tmp_path / "out")
-    model = Record(kind="model", fingerprint=MODEL, spec={}, created=datetime.now(UTC))
+    info = {"thresholds": thresholds.tolist()}
+    model = Record(kind="model", fingerprint=MODEL, spec={}, info=info, created=datetime.now(UTC))
     publish(store, f"models/{MODEL}", tmp_path / "out", model)
     record = evaluate_model(store, MODEL, data, None, (), threads=1)
-    _, truth, probabilities = read_predictions(store, record.fingerprint, "only-text")
-    assert truth.shape == probabilities.shape == (28, 7) and set(np.unique(truth)) == {0.0, 1.0}
-    thresholds = np.asarray(record.info["thresholds"])
+    _, probabilities = read_predictions(store, record.fingerprint)["only-text"]
+    truth = data.truth[data.rows("test", ())]
+    assert truth.shape == probabilities.shape == (28, 7)
+    assert record.info["thresholds"] == info["thresholds"]
     found = record.info["scores"]["only-text"]
     assert set(found) > set(MULTI_LABEL_METRICS)
     assert found["macro_f1"] == pytest.approx(scores(truth, probabilities)["macro_f1"])

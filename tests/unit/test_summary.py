@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from orchestrator import label_scores
+from orchestrator import label_scores, robustness
 from orchestrator.confusion import as_columns
 from orchestrator.display.tables import print_summary
-from orchestrator.events import Interval, LabelScore, Spread
+from orchestrator.events import ConditionScore, Interval, LabelScore, ModelRow, Spread
 from orchestrator.pipeline import store_tables, stored_summary
 from orchestrator.summary import Gain, Summary
 from tests.helpers.sweeps import row, summary
@@ -188,3 +188,70 @@ def test_several_labels_are_shown_and_stored_one_by_one(tmp_path: Path) -> None:
     assert [one["label"] for one in stored] == ["happy", "fear"]
     assert stored[0]["tuned_f1"] == 0.55 and stored[1]["f1"] is None
     assert label_scores.as_columns(found.leaderboard)["data"][0][:3] == ["best-1", "happy", 40]
+
+
+def under(name: str, score: float, change: float) -> ConditionScore:
+    interval, cost = (Interval(low=v - 0.05, high=v + 0.05) for v in (score, change))
+    return ConditionScore(
+        name=name, score=score, interval=interval, change=change, change_interval=cost,
+        metrics={"weighted_f1": score, "uar": score / 2},
+    )  # fmt: skip
+
+
+def tried() -> list[ModelRow]:
+    """Four models, one of which reads the words alone."""
+    words = under("words-substituted-30%", 0.402, -0.159)
+    both = [under("only-audio+visual", 0.3, -0.261), under("white-0dB", 0.512, -0.049), words]
+    return [
+        row("best-1", "best", 0.561, robustness=both, metrics={"uar": 0.5, "mce": 0.1}),
+        row("best-2", "best", 0.56, robustness=both),
+        row("default", "default", 0.551, robustness=both[:2]),
+        row("no-teacher", "control", 0.521, robustness=both),
+        row("text-only", "unimodal", 0.4, robustness=[words]),
+        row("teacher-fusion", "teacher", 0.57),
+    ]
+
+
+def test_the_page_tells_what_missing_and_damaged_input_costs() -> None:
+    lines = page(summary(leaderboard=tried()))
+    assert max(map(len, lines)) <= 80
+    start = lines.index("Where input is missing or damaged: weighted_f1 on test, and its change")
+    found = [" ".join(line.split()) for line in lines[start + 1 : start + 7]]
+    assert found == [
+        "interval: of best-1's change; those of all rows are in robustness-*.parquet",
+        "condition best-1 95 % interval default no-teacher",
+        "clean 0.561 0.551 0.521",
+        "only-audio+visual 0.300 -0.261 [-0.311, -0.211] 0.300 -0.261 0.300 -0.261",
+        "white-0dB 0.512 -0.049 [-0.099, +0.001] 0.512 -0.049 0.512 -0.049",
+        "words-substituted-30% 0.402 -0.159 [-0.209, -0.109] 0.402 -0.159",
+    ]
+    clean, white = lines[start + 3], lines[start + 5]
+    assert clean.index("0.561") == white.index("0.512")  # the scores stand below each other
+    assert lines[start + 6].rindex("0.402") == white.rindex("0.512")  # and a gap moves nothing
+    assert "missing or damaged" not in "\n".join(page(summary()))
+
+
+def test_models_that_are_not_compared_make_room_for_ablations() -> None:
+    rows = [row("default", "default", 0.5), row("a-name-of-almost-forty-letters-it-really-is", "ablation", 0.4)]
+    rows = [one.model_copy(update={"robustness": [under("only-text", 0.3, -0.2)]}) for one in rows]
+    lines = page(summary(leaderboard=rows))
+    assert max(map(len, lines)) <= 80
+    assert "only-text 0.300 -0.200 [-0.250, -0.150] 0.300 -0.200" in [" ".join(line.split()) for line in lines]
+
+
+def test_every_condition_of_every_model_is_stored(tmp_path: Path) -> None:
+    found = summary(leaderboard=tried())
+    store_tables(Storage(str(tmp_path)), "sweeps/s", "d", found)
+    assert [path.name for path in (tmp_path / "sweeps/s").iterdir()] == ["robustness-d.parquet"]
+    rows = pq.read_table(tmp_path / "sweeps/s/robustness-d.parquet").to_pylist()
+    assert [one["condition"] for one in rows[:4]] == ["clean", *(c.name for c in found.leaderboard[0].robustness)]
+    assert len(rows) == 4 + 4 + 3 + 4 + 2 and "teacher-fusion" not in {one["model"] for one in rows}
+    assert rows[0] == {
+        "model": "best-1", "role": "best", "condition": "clean", "score": 0.561, "low": pytest.approx(0.521),
+        "high": pytest.approx(0.601), "change": 0.0, "change_low": None, "change_high": None,
+        "weighted_f1": None, "uar": 0.5, "seeds": 2,
+    }  # fmt: skip
+    assert rows[2]["change_high"] == pytest.approx(0.001) and rows[2]["uar"] == 0.256
+    shown = robustness.as_columns(found.leaderboard)
+    assert shown["columns"][:4] == ["model", "role", "condition", "score"]
+    assert shown["data"][2][:4] == ["best-1", "best", "white-0dB", 0.512] and len(shown["data"]) == len(rows)

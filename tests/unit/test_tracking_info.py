@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import SettingsError
-from orchestrator.events import Interval, ModelRow, Report, TrialRecord
+from orchestrator.events import ConditionScore, Interval, ModelRow, Report, TrialRecord
 from orchestrator.tracking.client import artifact_location, ping, shown, sqlite_path, ui_address, ui_command
 from orchestrator.tracking.info import Owner, SweepInfo, flatten
 from orchestrator.tracking.note import sweep_note
+from orchestrator.tracking.runs import key
 from orchestrator.tracking.writer import model_metrics, summary_metrics
 
 INFO = SweepInfo(sweep="s-ab", claim="Distilling helps.", stand_in=True, objectives=[("weighted_f1", "max")])
@@ -157,3 +158,20 @@ def test_the_note_is_loud_on_the_stand_in_and_ranks_the_models() -> None:
 def test_a_long_leaderboard_is_cut_to_what_mlflow_takes() -> None:
     note = sweep_note(INFO, [row(f"model-{i}", i / 1000) for i in range(200)])
     assert len(note) <= 5000 and "more rows are in the nested runs" in note
+
+
+def test_conditions_become_metrics_by_names_that_mlflow_takes() -> None:
+    names = ["only-audio+text", "white--5dB", "words-dropped-12.5%"]
+    one = Interval(low=0.0, high=1.0)
+    scores = [
+        ConditionScore(name=name, score=0.4 + i, interval=one, change=-0.1, change_interval=one)
+        for i, name in enumerate(names)
+    ]
+    found = model_metrics(row("best-1", 0.5).model_copy(update={"robustness": scores}))
+    told = {name: value for name, value in found.items() if name.startswith("robustness")}
+    assert told == {
+        "robustness/only-audio-text": 0.4, "robustness_change/only-audio-text": -0.1,
+        "robustness/white--5dB": 1.4, "robustness_change/white--5dB": -0.1,
+        "robustness/words-dropped-12.5pct": 2.4, "robustness_change/words-dropped-12.5pct": -0.1,
+    }  # fmt: skip
+    assert all(key(name) == name for name in told)

@@ -40,6 +40,15 @@ class Difference:
     p_value: float
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Percentile interval of a model's metric, and its difference to the model that it is compared with."""
+
+    low: float
+    high: float
+    change: Difference
+
+
 def bootstrap_interval(
     labels: Labels,
     probabilities: Floats,
@@ -81,11 +90,30 @@ def paired_bootstrap(
     models = [_model(labels, one, limit) for one, limit in zip((a, b), limits, strict=True)]
     plain = [_point(labels, model, metric) for model in models]
     of_a, of_b = _replicates(labels, models, metric, resamples, seed)
-    gains = of_a - of_b
-    low, high = np.quantile(gains, [(1 - level) / 2, (1 + level) / 2])
-    fewer = min(int((gains <= 0).sum()), int((gains >= 0).sum()))
-    p_value = min(1.0, 2 * (fewer + 1) / (resamples + 1))
-    return Difference(plain[0] - plain[1], float(low), float(high), p_value)
+    return _difference(plain[0] - plain[1], of_a - of_b, level)
+
+
+def against(
+    labels: Labels,
+    base: Floats,
+    others: Sequence[Floats],
+    metric: str = "weighted_f1",
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> list[Standing]:
+    """Each of `others` against `base`: what `bootstrap_interval` of it and `paired_bootstrap` of both say, the
+    resamples of all being drawn once. Shapes as there; `metric` is none of those at fitted thresholds.
+    """
+    models = [_model(labels, one, None) for one in (base, *others)]
+    plain = [_point(labels, model, metric) for model in models]
+    drawn = _replicates(labels, models, metric, resamples, seed)
+    found = []
+    for value, values in zip(plain[1:], drawn[1:], strict=True):
+        low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+        found.append(Standing(float(low), float(high), _difference(value - plain[0], values - drawn[0], level)))
+    return found
 
 
 def point(
@@ -93,6 +121,13 @@ def point(
 ) -> float:
     """`metric` on the utterances as they are, averaged over seeds; arguments as in `bootstrap_interval`."""
     return _point(labels, _model(labels, probabilities, thresholds), metric)
+
+
+def _difference(plain: float, drawn: Doubles, level: float) -> Difference:
+    """`plain` with what its resamples [resamples] say."""
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    fewer = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    return Difference(plain, float(low), float(high), min(1.0, 2 * (fewer + 1) / (len(drawn) + 1)))
 
 
 @dataclass(frozen=True)

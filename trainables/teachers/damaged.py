@@ -159,7 +159,10 @@ def _totals(plan: DamagedPlan) -> tuple[dict[str, int], dict[str, int]]:
         with plan.storage.open(plan.key(index)) as handle:
             file = pq.ParquetFile(handle)
             splits, found = file.read(["split"])["split"].to_pylist(), file.metadata.metadata[SUMS]
-        for total, part in ((counts, {s: splits.count(s) for s in set(splits)}), (lengths, _lengths(found))):
+        for total, part in (
+            (counts, {s: splits.count(s) for s in dict.fromkeys(splits)}),
+            (lengths, _lengths(found)),
+        ):
             for name, number in part.items():
                 total[name] = total.get(name, 0) + number
     return counts, lengths

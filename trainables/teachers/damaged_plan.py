@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from trainables import transfer_set
-from trainables.artifacts import fingerprint
+from trainables.artifacts import Record, fingerprint
+from trainables.spec.base import MODALITIES, Modality
 from trainables.spec.robustness import Condition, RobustnessSpec
 from trainables.storage import Storage
 from trainables.teachers.plan import HarvestPlan
+
+if TYPE_CHECKING:
+    from trainables.teachers.damaged import Damager
 
 DAMAGED_SCHEMA = 1
 
@@ -28,10 +34,14 @@ class DamagedPlan:
     """Its seed and the voices of the babble."""
 
     @classmethod
-    def of(cls, clean: HarvestPlan, robustness: RobustnessSpec) -> DamagedPlan | None:
-        """With every condition that the corpus can be brought into; None where there is none."""
+    def of(
+        cls, clean: HarvestPlan, robustness: RobustnessSpec, read: Collection[Modality] = MODALITIES
+    ) -> DamagedPlan | None:
+        """With every condition that the corpus can be brought into and that harms a modality which is `read`; None
+        where there is none."""
         corpus = clean.run.corpus
-        conditions = robustness.conditions(corpus.modalities, vectors=corpus.vectors) if robustness.enabled else ()
+        harmed = [modality for modality in corpus.modalities if modality in read]
+        conditions = robustness.conditions(harmed, vectors=corpus.vectors) if robustness.enabled else ()
         return cls(clean, conditions, robustness) if conditions else None
 
     @property
@@ -40,8 +50,8 @@ class DamagedPlan:
 
     @property
     def taught(self) -> bool:
-        """Whether the student reads the teachers' sequences, so that they are asked again about what is damaged."""
-        return self.clean.run.student.needs.frames
+        """Whether a student reads the teachers' sequences, so that they are asked again about what is damaged."""
+        return self.clean.needs.frames
 
     @cached_property
     def fingerprint(self) -> str:
@@ -70,3 +80,14 @@ class DamagedPlan:
         """The shards that are still to be made."""
         there = {info.key for info in self.storage.list(self.prefix)}
         return [index for index in range(len(self.shard_keys())) if self.key(index) not in there]
+
+    def worker(self, device: str) -> Damager:
+        """What makes one shard after another, its teachers loaded."""
+        from trainables.teachers.damaged import Damager
+
+        return Damager(self, device)
+
+    def finish(self, seconds: float) -> Record:
+        from trainables.teachers.damaged import finish_damaged
+
+        return finish_damaged(self, seconds)

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from trainables import corpus, transfer_set
+from trainables.artifacts import Record
 from trainables.spec.needs import Needs
 from trainables.spec.run import RunSpec
 from trainables.storage import Storage
 from trainables.teachers.identity import transfer_fingerprint
+
+if TYPE_CHECKING:
+    from trainables.teachers.harvest import Harvester
 
 
 @dataclass(frozen=True)
@@ -42,3 +47,14 @@ class HarvestPlan:
         """The shards that are still to be run; a shard appears in the store only when it is whole."""
         there = {info.key for info in self.storage.list(self.prefix)}
         return [index for index in range(len(self.shard_keys())) if self.key(index) not in there]
+
+    def worker(self, device: str) -> Harvester:
+        """What makes one shard after another, its teachers loaded."""
+        from trainables.teachers.harvest import Harvester
+
+        return Harvester(self, device)
+
+    def finish(self, seconds: float) -> Record:
+        from trainables.teachers.finish import finish
+
+        return finish(self, seconds)
