@@ -54,10 +54,10 @@ def confirm_model(
         return existing
     began = time.monotonic()
     result = train(run, data, ListReporter(), device=device, threads=threads)
-    student = load_student(run, data, result.student_state)
+    student = load_student(run, data, result.student_state).to(device)
     test = predict(student, data, "test", device=device)
-    passes = mc_predict(student, data, "test", mc_passes, seed=run.seed)
-    timing = latency(student, data)
+    passes = mc_predict(student, data, "test", mc_passes, seed=run.seed, device=device)
+    timing = latency(student, data)  # on the CPU, where the student then stays
     info: dict[str, Any] = {
         "dev_score": result.score,
         "best_epoch": result.best_epoch,

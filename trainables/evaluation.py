@@ -149,7 +149,10 @@ def count_parameters(student: torch.nn.Module) -> int:
 
 
 def latency(student: Student, data: TransferSet, runs: int = 50) -> Latency:
-    """From features to logits at batch 1 on one CPU thread, over `runs` dev utterances spread over the split."""
+    """From features to logits at batch 1 on one CPU thread, over `runs` dev utterances spread over the split.
+
+    Leaves the student on the CPU.
+    """
     batcher = Batcher(data, student.spec)
     rows = data.rows("dev", student.modalities)
     chosen = rows[np.linspace(0, len(rows) - 1, runs).round().astype(np.int64)]
