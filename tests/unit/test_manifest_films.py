@@ -12,7 +12,7 @@ from tests.helpers.videos import counting, number, write_video
 from trainables.artifacts import Record
 from trainables.corpus import read_table
 from trainables.errors import CorpusError
-from trainables.importers.lfs import STUB
+from trainables.importers.lfs import STUB, explain
 from trainables.importers.manifest import ManifestImporter
 from trainables.pictures import decode_images
 from trainables.prepare import prepare, problem_table
@@ -105,6 +105,7 @@ def test_a_git_lfs_stub_is_told_so(tmp_path: Path) -> None:
     for spec in (SEEN, SOUND, PICTURES):
         shown = problem_table(prepared(root, spec)[0])
         assert [(p.status, p.reason) for p in shown.problems] == [("lfs_stub", STUB)]
+        assert [said.reason for said in shown.remarks] == [explain(1, 8, root)]
 
 
 def test_parts_of_a_film_are_cut_out_of_sound_and_pictures_alike(tmp_path: Path) -> None:

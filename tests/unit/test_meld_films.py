@@ -11,7 +11,7 @@ from tests.helpers.meld_trees import FOLDERS, row, tone, write_clip, write_csvs
 from tests.helpers.videos import counting, number, write_video
 from trainables.artifacts import Record
 from trainables.corpus import read_table
-from trainables.importers.lfs import STUB
+from trainables.importers.lfs import STUB, explain
 from trainables.pictures import decode_images
 from trainables.prepare import prepare, problem_table
 from trainables.spec import MeldSpec
@@ -63,6 +63,12 @@ def test_a_row_has_the_pictures_of_its_clip(root: Path) -> None:
     assert [row["reason"] for row in found[:4]] == [
         "", "pictures: the file has no pictures", "there is no clip of this name", STUB,
     ]  # fmt: skip
+
+
+def test_stubs_are_explained_once(root: Path) -> None:
+    remarks = problem_table(prepared(root, BOTH)[0]).remarks
+    told = [said.reason for said in remarks if "git lfs pull" in said.reason]
+    assert told == [explain(1, 7, root)]
 
 
 def test_pictures_without_sound_give_the_row_their_status(root: Path) -> None:

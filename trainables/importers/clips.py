@@ -46,6 +46,10 @@ class Clip:
         return self.images.status if self.audio == NO_AUDIO else self.audio.status
 
     @property
+    def is_stub(self) -> bool:
+        return "lfs_stub" in (self.audio.status, self.images.status)
+
+    @property
     def reason(self) -> str:
         """Both's; what is to be said of both is said once."""
         sound, pictures = self.audio.reason, self.images.reason

@@ -54,8 +54,12 @@ class ManifestImporter:
         from trainables.importers.manifest_rows import read_rows
         from trainables.importers.rows import write_rows
 
-        read = read_rows(read_manifest(find_manifest(root)), spec)
-        written = write_rows(read.rows, spec, out, workers, progress, labels=read.labels, remarks=read.remarks)
+        path = find_manifest(root)
+        read = read_rows(read_manifest(path), spec)
+        remarks, folder = read.remarks, path.parent
+        written = write_rows(
+            read.rows, spec, out, workers, progress, labels=read.labels, remarks=remarks, root=folder
+        )
         facts = {"labels": list(read.labels), "speaker_disjoint": read.speaker_disjoint}
         return Prepared(written.rows, written.problems, {**written.info, **facts})
 

@@ -16,9 +16,11 @@ from trainables.alignment.base import Alignment, Segment
 from trainables.corpus import SPLITS, Status, text_hash
 from trainables.importers.base import Prepared, Problem, Progress
 from trainables.importers.clips import Clip, Job, read_all
+from trainables.importers.lfs import explain
 from trainables.importers.meld_layout import Layout
 from trainables.importers.meld_rows import Utterance, copies, read_utterances
 from trainables.importers.parquet_writer import ShardWriter
+from trainables.importers.rows import WHOLE
 from trainables.spec import EMOTIONS, MeldSpec, StandInSpec
 
 
@@ -40,16 +42,20 @@ def import_tree(
     twins = copies(utterances)
     problems: list[Problem] = []
     remarks: list[Problem] = []
+    stubs = 0
     with ShardWriter(out) as shards:
         clips = read_all(_jobs(utterances, layout), spec, workers)
         for done, (utterance, clip) in enumerate(zip(utterances, clips, strict=True), start=1):
             row = _row(utterance, clip, twins.get(utterance.uid, []), (alignments or {}).get(utterance.uid))
             row |= (facts or {}).get(utterance.uid, {})
             shards.add(row)
+            stubs += clip.is_stub
             if row["reason"]:
                 kind = remarks if row["status"] == "ok" else problems
                 kind.append(Problem(row["uid"], row["status"], row["reason"]))
             progress(done, len(utterances))
+    if stubs:
+        remarks.insert(0, Problem(WHOLE, "ok", explain(stubs, len(utterances), layout.root)))
     rows = {split: sum(u.split == split for u in utterances) for split in SPLITS}
     return Prepared(rows, tuple(problems), _info(layout, utterances, remarks))
 

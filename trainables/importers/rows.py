@@ -20,6 +20,7 @@ from trainables.corpus import SPLITS, Status, joined, text_hash
 from trainables.importers.base import Prepared, Problem, Progress
 from trainables.importers.clips import Clip, Job, read_all
 from trainables.importers.files import plural
+from trainables.importers.lfs import explain
 from trainables.importers.media import SHORTEST_SECONDS, ClipAudio
 from trainables.importers.parquet_writer import ShardWriter
 from trainables.spec.base import Modality
@@ -73,11 +74,16 @@ def write_rows(
     *,
     labels: Sequence[str] = (),
     remarks: Iterable[str] = (),
+    root: Path | None = None,
 ) -> Prepared:
-    """Write the shards in the order of `rows`; `remarks` are of the whole corpus, `labels` those of `targets`."""
+    """Write the shards in the order of `rows`; `remarks` are of the whole corpus, `labels` those of `targets`.
+
+    Given the corpus's `root`, what is to be done about Git-LFS stubs is remarked too.
+    """
     problems: list[Problem] = []
     said: list[Problem] = []
     beyond: list[tuple[int, int]] = []
+    stubs = 0
     aligned = spec.alignment.type == "corpus"
     with ShardWriter(out) as shards:
         jobs = (Job(row.clip, row.video or row.clip, row.start, row.end) for row in rows)
@@ -85,12 +91,14 @@ def write_rows(
             tiers, lost = _tiers(raw.alignment if aligned else None, clip.audio)
             row = _row(raw, clip, labels) | tiers
             shards.add(row)
+            stubs += clip.is_stub
             beyond += [lost] if lost[0] else []
             if row["reason"]:
                 found = Problem(raw.uid, row["status"], row["reason"], "" if raw.folds else raw.split)
                 (said if row["status"] == "ok" else problems).append(found)
             progress(done, len(rows))
-    whole = [Problem(WHOLE, "ok", remark) for remark in (*remarks, *_cut(beyond))]
+    told = [explain(stubs, len(rows), root)] if stubs and root else []
+    whole = [Problem(WHOLE, "ok", remark) for remark in (*remarks, *_cut(beyond), *told)]
     return Prepared(_counts(rows), tuple(problems), {"remarks": [vars(remark) for remark in (*whole, *said)]})
 
 
