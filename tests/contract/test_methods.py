@@ -168,6 +168,24 @@ def test_an_audio_student_is_taught_by_three_modalities(three: TransferSet, meth
     assert result.dev.logits.shape == (28, 7) and math.isfinite(result.score)
 
 
+@pytest.mark.parametrize(
+    "modalities", [("audio", "text", "visual"), ("audio", "visual"), ("visual",)], ids="+".join
+)
+@pytest.mark.parametrize("method", TAUGHT_BY_THREE, ids=lambda m: "-".join(f"{v}" for v in m.values())[:40])
+def test_every_method_teaches_a_student_that_sees(
+    three: TransferSet, method: dict[str, Any], modalities: tuple[str, ...]
+) -> None:
+    corpus = {"type": "standin", "modalities": ["audio", "text", "visual"]}
+    student = {"type": "cross_modal_transformer", "image_filters": 4, "modalities": modalities}
+    teachers: dict[str, Any] = {"visual": {}}
+    run = small_run(corpus=corpus, teachers=teachers, method=method, student=student, training={"epochs": 2})
+    ours, student_ = built(run, three), build_student(run.student, three, 0)
+    batcher = Batcher(three, run.student, needs_of(run), teachers_needed(run))
+    batch = batcher.batch(three.rows("train", run.student.modalities)[4:12])
+    terms = ours.loss(student_(batch, ours.attention(1.0)), batch, 1.0)
+    assert "ce" in terms and all(torch.isfinite(term) for term in terms.values())
+
+
 @ALL
 def test_modality_dropout_goes_with_every_method(data: TransferSet, method: dict[str, Any]) -> None:
     plain, dropped = (

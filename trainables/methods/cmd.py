@@ -6,6 +6,7 @@ Methods reference, section 1.2 (derived). Decisions that it leaves open:
 - One projection a modality on each side serves both contrasts, as in the notation there.
 - `two_phase` learns without labels first (but for `positives: same_label`, which asks for them); without a term
   that could teach then, that phase falls away.
+- What is seen has no counterpart in the paper: it contrasts with its own teacher alone.
 - A student of one modality contrasts with its own modality's teacher and is distilled from the best teacher's
   logits, which is where the other modality's knowledge reaches it.
 """
@@ -45,7 +46,7 @@ class CMDMethod(TeachingMethod):
         streams, taught, widths = tuple(setting.widths.pooled), setting.taught, setting.widths
         self._self = taught if is_used(self._spec.self_weight) else ()
         crosses = is_used(self._spec.cross_weight)
-        self._cross = tuple(m for m in widths.crossed if crosses and _OTHER[m] in setting.run.teachers.names)
+        self._cross = tuple(m for m in widths.crossed if crosses and _OTHER.get(m) in taught)
         self._maps = tuple(m for m in taught if m in OVER_TIME) if is_used(self._spec.attention_weight) else ()
         targets = set(self._self) | {_OTHER[m] for m in self._cross}
         self._projections = Projections(
