@@ -112,7 +112,7 @@ class ConditionScore(BaseModel):
     change_interval: Interval
     """95 % paired bootstrap over test utterances."""
     metrics: dict[str, float] = {}
-    """Further metrics, means over seeds."""
+    """Every metric, that of `score` too, means over seeds."""
 
 
 class ModelRow(BaseModel):

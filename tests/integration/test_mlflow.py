@@ -200,6 +200,8 @@ def test_folds_and_confusions_are_shown(uri: str, spool: Path, tmp_path: Path) -
         watch.trial_changed(ended)
         watch.model_confirmed(row().model_copy(update={"folds": {"uar": spread}}))
         watch.table(table)
+        watch.table(Path(shutil.copy(table, tmp_path / "robustness.json")))
+        watch.table(table)
     runs = runs_of(uri)
     metrics = runs["trial-0000"].data.metrics
     assert (metrics["objective/weighted_f1"], metrics["objective/fold/1/weighted_f1"]) == (0.625, 0.75)
@@ -212,8 +214,11 @@ def test_folds_and_confusions_are_shown(uri: str, spool: Path, tmp_path: Path) -
         0.75,
     ]
     parent = runs[SWEEP]
-    assert json.loads(parent.data.tags["mlflow.loggedArtifacts"]) == [{"path": "confusion.json", "type": "table"}]
-    assert [a.path for a in connect(uri).list_artifacts(parent.info.run_id)] == ["confusion.json"]
+    names = ["confusion.json", "robustness.json"]
+    assert json.loads(parent.data.tags["mlflow.loggedArtifacts"]) == [
+        {"path": name, "type": "table"} for name in names
+    ]
+    assert [a.path for a in connect(uri).list_artifacts(parent.info.run_id)] == names
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -44,6 +45,7 @@ EXPERIMENT: dict[str, Any] = {
     },
     "confirm": {
         "top": 1, "seeds": 2, "resamples": 100, "mc_passes": 2,
+        "robustness": {"words_dropped": [0.5], "words_substituted": []},
         "ablations": {
             "no-kd": {"method.kd_weight": 0.0},
             "same": {"method.phases": "joint"},
@@ -84,12 +86,14 @@ def rows_of(store: Path, model: str) -> list[dict[str, Any]]:
 def test_every_fold_has_its_own_teacher_transfer_set_and_models(swept: dict[str, Any], store: Path) -> None:
     root = store / "store"
     assert len(list((root / "teachers").glob("*/record.json"))) == 2
-    assert len(list((root / "transfer_sets").glob("*/record.json"))) == 2
+    sets = [json.loads(path.read_text("utf-8")) for path in (root / "transfer_sets").glob("*/record.json")]
+    damaged = {one["fingerprint"]: one["info"]["clean"] for one in sets if one["info"].get("kind") == "damaged"}
+    clean = {one["fingerprint"] for one in sets} - set(damaged)
+    assert len(clean) == len(damaged) == 2 and set(damaged.values()) == clean
     best = swept["leaderboard"][0]
     records = [json.loads((root / "models" / m / "record.json").read_text("utf-8")) for m in best["models"]]
     assert [(r["spec"]["seed"], r["spec"]["fold"]) for r in records] == [(1000, 0), (1000, 1), (1001, 0), (1001, 1)]
-    sets = {r["spec"]["fold"]: r["reads"]["transfer_set"] for r in records}
-    assert len(set(sets.values())) == 2
+    assert {r["reads"]["transfer_set"] for r in records} == clean
 
 
 def test_a_row_pools_the_folds_and_tells_their_spread(swept: dict[str, Any], store: Path) -> None:
@@ -119,6 +123,25 @@ def test_a_row_pools_the_folds_and_tells_their_spread(swept: dict[str, Any], sto
     assert sum(map(sum, best["confusion"])) == 2 * 110
 
 
+def test_damaged_rows_are_pooled_as_the_clean_ones(swept: dict[str, Any], store: Path) -> None:
+    best = swept["leaderboard"][0]
+    (dropped,) = best["robustness"]
+    assert dropped["name"] == "words-dropped-50%"
+    rows: dict[int, list[dict[str, Any]]] = {}
+    for folder in (store / "store" / "robustness").iterdir():
+        model = json.loads((folder / "record.json").read_text("utf-8"))["reads"]["model"]
+        if model in best["models"]:
+            seed = best["models"].index(model) // 2
+            rows.setdefault(seed, []).extend(pq.read_table(folder / "predictions.parquet").to_pylist())
+    assert [len({row["uid"] for row in rows[seed]}) for seed in (0, 1)] == [110, 110]
+    f1 = [
+        f1_score([r["label"] for r in own], [int(np.argmax(r["probabilities"])) for r in own], average="weighted")
+        for own in rows.values()
+    ]
+    assert dropped["score"] == pytest.approx(fmean(f1), abs=1e-9)
+    assert dropped["change"] == pytest.approx(fmean(f1) - best["score"], abs=1e-9)
+
+
 def test_trials_and_predictions_are_of_every_fold(swept: dict[str, Any], store: Path) -> None:
     (sweep,) = (store / "store" / "sweeps").iterdir()
     table = pq.read_table(sweep / "predictions.parquet").to_pydict()
@@ -146,6 +169,7 @@ def test_an_ablation_alone_is_one_command_and_trains_nothing_twice(swept: dict[s
     after = {path.name for path in (store / "store" / "models").iterdir()}
     assert after - before <= set(alone["leaderboard"][1]["models"])
     (gain,) = alone["ablations"]
+    assert [len(row["robustness"]) for row in alone["leaderboard"]] == [1, 1, 0]
     difference = alone["leaderboard"][0]["score"] - alone["leaderboard"][1]["score"]
     assert (gain["of"], gain["difference"]) == ("default", pytest.approx(difference, abs=1e-9))
 

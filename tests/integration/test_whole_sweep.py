@@ -29,8 +29,10 @@ SMALL = (
     "confirm.seeds=2",
     "confirm.resamples=200",
     "confirm.mc_passes=3",
+    "confirm.robustness={snr: [10], words_dropped: [0.3], words_substituted: []}",
 )
 ROLES = {"best", "default", "control", "unimodal", "teacher"}
+HEARD, READ = ["white-10dB", "babble-10dB"], ["words-dropped-30%"]
 
 
 def command(*more: str, trials: int = 4) -> list[str]:
@@ -93,6 +95,22 @@ def mlflow_runs(store: Path) -> list[Mapping[str, Any]]:
     return [{"name": name, "status": status, "kind": kind} for name, status, kind in rows]
 
 
+def mlflow_metrics(store: Path, run_name: str) -> dict[str, float]:
+    connection = sqlite3.connect(store / "store" / "mlflow.db")
+    query = (
+        "select latest_metrics.key, latest_metrics.value from latest_metrics "
+        "join runs on runs.run_uuid = latest_metrics.run_uuid where runs.name = ?"
+    )
+    found = dict(connection.execute(query, (run_name,)).fetchall())
+    connection.close()
+    return found
+
+
+def models_of(found: Mapping[str, Any]) -> set[str]:
+    """The confirmed students; equal configurations share theirs."""
+    return {model for row in found["leaderboard"] if row["role"] != "teacher" for model in row["models"]}
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("whole")
@@ -132,6 +150,34 @@ def test_scores_are_those_of_the_stored_predictions(first: dict[str, Any], store
     assert best["score"] == pytest.approx(sum(scores) / len(scores), abs=1e-9)
 
 
+def test_every_student_is_tried_on_missing_and_damaged_input(first: dict[str, Any], store: Path) -> None:
+    names = {row["name"]: [one["name"] for one in row["robustness"]] for row in first["leaderboard"]}
+    whole = ["only-audio", "only-text", *HEARD, *READ]
+    assert {name: names[name] for name in ("best-1", "default", "no-teacher")} == dict.fromkeys(
+        ("best-1", "default", "no-teacher"), whole
+    )
+    assert (names["audio-only"], names["text-only"], names["teacher-audio"]) == (HEARD, READ, [])
+    for row in first["leaderboard"]:
+        for one in row["robustness"]:
+            assert one["interval"]["low"] <= one["score"] <= one["interval"]["high"]
+            assert one["change"] == pytest.approx(one["score"] - row["score"], abs=1e-12)
+            assert one["change_interval"]["low"] <= one["change"] <= one["change_interval"]["high"]
+    root, best = store / "store", first["leaderboard"][0]
+    assert len(list((root / "robustness").glob("*/record.json"))) == len(models_of(first))
+    (kept,) = (root / "sweeps").glob("*/robustness-*.parquet")
+    rows = pq.read_table(kept).to_pylist()
+    assert len(rows) == 3 * (1 + len(whole)) + 1 + len(HEARD) + 1 + len(READ)
+    assert [(one["condition"], one["score"]) for one in rows if one["model"] == "best-1"] == [
+        ("clean", best["score"]), *((one["name"], one["score"]) for one in best["robustness"]),
+    ]  # fmt: skip
+    shown = mlflow_metrics(store, "best-1")
+    for one in best["robustness"]:
+        name = one["name"].replace("%", "pct")
+        assert shown[f"robustness/{name}"] == one["score"]
+        assert shown[f"robustness_change/{name}"] == one["change"]
+    assert len(list((root / "mlflow-artifacts").glob("**/robustness.json"))) == 1
+
+
 def test_a_second_run_skips_everything_and_says_the_same(first: dict[str, Any], store: Path) -> None:
     before = finished_trials(store)
     again = summary(run(store, "--json"))
@@ -149,6 +195,18 @@ def test_more_trials_extend_the_sweep(first: dict[str, Any], store: Path) -> Non
     assert len(after) == len(before) + 1
     skipped = {name for name, stage in more["stages"].items() if stage["skipped"]}
     assert {"prepare", "teach", "harvest"} <= skipped
+
+
+def test_further_conditions_train_nothing_again(first: dict[str, Any], store: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (store / "store" / "models").glob("*/record.json")}
+    more = summary(run(store, "--json", "--set", "confirm.robustness.snr=[0]"))
+    assert {name for name, stage in more["stages"].items() if not stage["skipped"]} == {"confirm"}
+    assert more["stages"]["confirm"]["why"] == f"{len(models_of(first))} tried on missing and damaged input"
+    after = {path: path.stat().st_mtime_ns for path in (store / "store" / "models").glob("*/record.json")}
+    assert after == before
+    best = more["leaderboard"][0]
+    assert best["models"] == first["leaderboard"][0]["models"]
+    assert [one["name"] for one in best["robustness"]][2:4] == ["white-0dB", "babble-0dB"]
 
 
 def test_mlflow_shows_each_trial_once_and_leaves_none_running(first: dict[str, Any], store: Path) -> None:
