@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from trainables.corpus import Status
+from trainables.importers.crop import Rectangle
 from trainables.importers.lfs import STUB, is_stub
 from trainables.importers.media import ClipAudio, read_clip
 from trainables.importers.pool import in_order
@@ -31,6 +32,7 @@ class Job:
     end: float | None = None
     absent: str = "its row names no file"
     """What is said where there is no file."""
+    box: Rectangle | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ def _images(spec: AnyCorpus, job: Job) -> ClipImages:
     path = _file(job.video, job.absent)
     if not isinstance(path, Path):
         return ClipImages(None, *path)
-    return read_images(path, spec.visual, spec.min_seconds, spec.max_seconds, start=job.start, end=job.end)
+    return read_images(
+        path, spec.visual, spec.min_seconds, spec.max_seconds, start=job.start, end=job.end, box=job.box
+    )
 
 
 def _file(path: Path | None, absent: str) -> Path | tuple[Status, str]:

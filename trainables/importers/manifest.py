@@ -12,9 +12,14 @@
 | `speaker` | optional |
 | `dialogue` | optional: its rows are its turns in order, and lie in one split; else a row stands alone |
 | `start`, `end` | optional: the part of the file (of both files) that is meant, in seconds |
+| `box.left`, `box.top`, `box.right`, `box.bottom` | with `visual.crop: corpus`: what is to be seen of the video |
 | `votes.<label>` | with `votes: true`: how many raters chose the label, or which share of them |
 
 With `several: true` a row has any number of labels, parted by vertical bars as `joy|fear`, or none.
+A box is in shares of the width and the height, from 0 to 1, of the picture as it is looked at (turned as its file
+says). What is kept is the smallest square round it, without a margin, moved inside where it juts out; a box that is
+longer than the picture's shorter side is cut to the largest square about its middle. With all four cells empty it
+is the middle of the picture.
 Without audio (or text) in `modalities` that column may be absent. Rows are numbered as in a spreadsheet: the header
 is row 1. A file that is absent or cannot be decoded is its row's status, a fault of the manifest itself an error.
 Speakers of test that speak in train or dev are remarked upon and not refused: the split is the user's.

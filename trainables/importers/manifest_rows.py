@@ -9,6 +9,7 @@ from trainables.corpus import SPLITS
 from trainables.errors import CorpusError
 from trainables.folds import next_is_dev
 from trainables.importers.files import plural
+from trainables.importers.manifest_boxes import boxes_of
 from trainables.importers.manifest_labels import labels_of, number_of, targets_of, votes_of
 from trainables.importers.manifest_table import Manifest
 from trainables.importers.rows import RawRow
@@ -41,6 +42,7 @@ def read_rows(manifest: Manifest, spec: ManifestSpec) -> Read:
     uids = _uids(manifest)
     dialogues, turns, order = _dialogues(manifest, uids, folds)
     votes = votes_of(manifest, labels) if spec.votes else [None] * len(uids)
+    boxes, unboxed = boxes_of(manifest, spec)
     media = spec.modalities != ("text",)
     rows = []
     ranks = [0 if spec.folds else SPLITS.index(split) for split in splits]
@@ -62,11 +64,12 @@ def read_rows(manifest: Manifest, spec: ManifestSpec) -> Read:
             votes=votes[index],
             targets=targets[index],
             video=manifest.place(index, "video") if "visual" in spec.modalities else None,
+            box=boxes[index],
         )
         rows.append(row)
     shared = _shared_speakers([_speaker(cells) for cells in manifest.rows], folds)
     disjoint = [split for split in SPLITS if not shared[split]] if "speaker" in manifest.columns else []
-    return Read(rows, labels, disjoint, list(_remarks(manifest, shared["test"] - {NOBODY})))
+    return Read(rows, labels, disjoint, [*unboxed, *_remarks(manifest, shared["test"] - {NOBODY})])
 
 
 def _folds(manifest: Manifest, spec: ManifestSpec) -> list[list[str]]:

@@ -16,6 +16,7 @@ from trainables.importers.files import plural
 
 NAMES = ("manifest.csv", "manifest.parquet")
 PLAIN = ("label", "audio", "video", "text", "split", "fold", "uid", "speaker", "dialogue", "start", "end")
+BOX = ("box.left", "box.top", "box.right", "box.bottom")
 VOTES = "votes."
 
 
@@ -106,7 +107,7 @@ def _parquet(path: Path, data: bytes) -> Manifest:
     try:
         with pq.ParquetFile(pa.BufferReader(data)) as file:
             columns = file.schema_arrow.names
-            table = file.read(columns=[name for name in columns if name in PLAIN or name.startswith(VOTES)])
+            table = file.read(columns=[name for name in columns if name in PLAIN + BOX or name.startswith(VOTES)])
     except (pa.ArrowException, OSError) as error:
         raise CorpusError(f"{path}: not Parquet: {str(error).splitlines()[0]}") from error
     manifest = Manifest(path, columns, table.to_pylist())

@@ -19,6 +19,7 @@ from trainables.alignment.base import Alignment, Segment
 from trainables.corpus import SPLITS, Status, joined, text_hash
 from trainables.importers.base import Prepared, Problem, Progress
 from trainables.importers.clips import Clip, Job, read_all
+from trainables.importers.crop import Rectangle
 from trainables.importers.files import plural
 from trainables.importers.lfs import explain
 from trainables.importers.media import SHORTEST_SECONDS, ClipAudio
@@ -63,6 +64,8 @@ class RawRow:
     """Where the pictures are; None: in the clip."""
     vectors: Mapping[Modality, NDArray[np.float32]] | None = None
     """float32 [time, width] each, of a corpus of vectors; there is nothing to decode then."""
+    box: Rectangle | None = None
+    """What is to be seen of the pictures, with `visual.crop: corpus`."""
 
 
 def write_rows(
@@ -86,7 +89,7 @@ def write_rows(
     stubs = 0
     aligned = spec.alignment.type == "corpus"
     with ShardWriter(out) as shards:
-        jobs = (Job(row.clip, row.video or row.clip, row.start, row.end) for row in rows)
+        jobs = (Job(row.clip, row.video or row.clip, row.start, row.end, box=row.box) for row in rows)
         for done, (raw, clip) in enumerate(zip(rows, read_all(jobs, spec, workers), strict=True), start=1):
             tiers, lost = _tiers(raw.alignment if aligned else None, clip.audio)
             row = _row(raw, clip, labels) | tiers

@@ -1,8 +1,8 @@
 """The pictures of one clip as JPEG squares: bounded in time and memory, never raising for a bad file.
 
-The square is the largest in the middle of the picture, or lies round the face (`importers.faces`); a clip of which
-less than half could be decoded counts as a `decode_error`, as with sound. A picture that stays is stored once more
-for every moment at which it is shown.
+The square is the largest in the middle of the picture, or lies round the face (`importers.faces`) or round what the
+corpus gives (`crop.Rectangle`). A clip of which less than half could be decoded counts as a `decode_error`, as with
+sound. A picture that stays is stored once more for every moment at which it is shown.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainables.corpus import Status
-from trainables.importers.crop import MIDDLE, Box, square
+from trainables.importers.crop import MIDDLE, Box, Rectangle, square
 from trainables.importers.faces import LOOKING_RATE, find_face
 from trainables.importers.frames import Reel
 from trainables.importers.media import LEAST_DECODED, SHORTEST_SECONDS, Part, words
@@ -43,33 +43,38 @@ def read_images(
     *,
     start: float = 0.0,
     end: float | None = None,
+    box: Rectangle | None = None,
 ) -> ClipImages:
     """Decode, crop, resize, encode: image i is what is shown at start + i / rate seconds, up to `max_seconds`.
 
-    `start` and `end` (seconds of the file) make that part of it the clip. Any fault becomes status and words.
+    `start` and `end` (seconds of the file) make that part of it the clip; `box` is read with `crop: corpus` alone,
+    and without one the middle is taken. Any fault becomes status and words.
     """
     try:
         if path.stat().st_size == 0:
             return ClipImages(None, "decode_error", "the file is empty")
-        return _read(path, visual, min_seconds, max_seconds, Part(start, end))
+        return _read(path, visual, min_seconds, max_seconds, part=Part(start, end), box=box)
     except Exception as error:  # libav and the scaler raise of many kinds, all about this file
         return ClipImages(None, "decode_error", words(error))
 
 
-def squares(reel: Reel, side: int, box: Box = MIDDLE) -> Iterator[tuple[Image, int]]:
+def squares(reel: Reel, side: int, place: Box | Rectangle = MIDDLE) -> Iterator[tuple[Image, int]]:
     """(RGB square, how often in a row it is shown), one in memory at a time."""
     for frame in reel.frames():
-        yield square(frame, side, box), frame.times
+        yield square(frame, side, place), frame.times
 
 
-def _read(path: Path, visual: VisualSpec, min_seconds: float, max_seconds: float, part: Part) -> ClipImages:
-    box, remark = MIDDLE, ""
+def _read(
+    path: Path, visual: VisualSpec, min_seconds: float, max_seconds: float, *, part: Part, box: Rectangle | None
+) -> ClipImages:
+    place: Box | Rectangle | None = box if visual.crop == "corpus" else None
+    remark = ""
     if visual.crop == "face":
-        face = find_face(Reel(path, min(visual.rate, LOOKING_RATE), max_seconds, part))
-        box, remark = (face, "") if face else (MIDDLE, NO_FACE)
+        place = find_face(Reel(path, min(visual.rate, LOOKING_RATE), max_seconds, part))
+        remark = "" if place else NO_FACE
     reel = Reel(path, visual.rate, max_seconds, part)
     images: list[bytes] = []
-    for picture, times in squares(reel, visual.size, box):
+    for picture, times in squares(reel, visual.size, place or MIDDLE):
         images += [encode_image(picture)] * times
     fault = _fault(reel)
     if fault:

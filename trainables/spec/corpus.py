@@ -58,7 +58,8 @@ class VisualSpec(Spec):
     """Side of the stored square in pixels."""
     crop: Literal["whole", "face", "corpus"] = "whole"
     """`whole`: the largest square in the middle of the frame; `face`: round the face that a detector finds (needs
-    the extra `faces`), the middle where it finds none; `corpus`: as the corpus itself says."""
+    the extra `faces`), the middle where it finds none; `corpus`: round the box that the corpus gives of the
+    row, the middle where it gives none."""
 
 
 class AnyCorpus(Spec):
@@ -297,6 +298,7 @@ class ManifestSpec(AnyCorpus):
     """Anybody's corpus: a CSV or Parquet manifest with a row an utterance (columns: `importers.manifest`)."""
 
     offers: ClassVar[tuple[Modality, ...]] = ("audio", "text", "visual")
+    crops: ClassVar[bool] = True
 
     type: Literal["manifest"] = "manifest"
     labels: tuple[str, ...] = ()
