@@ -23,7 +23,7 @@ from trainables.importers import IMPORTERS
 from trainables.importers.base import Prepared
 from trainables.prepare import prepare
 from trainables.spec import EMOTIONS, StandInSpec
-from trainables.spec.corpus import VisualSpec
+from trainables.spec.any_corpus import VisualSpec
 from trainables.standin import writer
 from trainables.standin.films import Film
 from trainables.standin.rules import plan

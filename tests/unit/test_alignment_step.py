@@ -19,7 +19,7 @@ from trainables.corpus import read_table, schema, write_shard
 from trainables.errors import CorpusError
 from trainables.prepare import PrepareSummary, corpus_fingerprint, prepare, problem_table
 from trainables.spec import MeldSpec
-from trainables.spec.corpus import CtcAlignment, OwnAlignment, ProportionalAlignment, TextGridAlignment
+from trainables.spec.any_corpus import CtcAlignment, OwnAlignment, ProportionalAlignment, TextGridAlignment
 from trainables.storage import Storage
 
 ROWS = {

@@ -14,7 +14,7 @@ from trainables.importers.crop import Rectangle
 from trainables.importers.video import read_images
 from trainables.pictures import decode_images
 from trainables.spec import MeldSpec
-from trainables.spec.corpus import VisualSpec
+from trainables.spec.any_corpus import VisualSpec
 
 VISUAL = VisualSpec(rate=5, size=32, crop="corpus")
 WIDTH, HEIGHT = 160, 96

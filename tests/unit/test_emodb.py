@@ -18,7 +18,7 @@ from trainables.errors import CorpusError
 from trainables.importers.emodb import EmoDBImporter, find_layout
 from trainables.prepare import prepare, problem_table
 from trainables.spec import EmoDBSpec
-from trainables.spec.corpus import ProportionalAlignment
+from trainables.spec.any_corpus import ProportionalAlignment
 from trainables.storage import Storage
 
 

@@ -18,11 +18,11 @@ from trainables.importers.crop import Box
 from trainables.importers.faces import MARGIN, Face, find_face, spread, steadiest
 from trainables.importers.frames import Reel
 from trainables.importers.media import Part
-from trainables.importers.video import NO_FACE, read_images
+from trainables.importers.video import read_images
 from trainables.pictures import decode_images
 from trainables.prepare import prepare
 from trainables.spec import MeldSpec
-from trainables.spec.corpus import VisualSpec
+from trainables.spec.any_corpus import VisualSpec
 from trainables.storage import Storage
 
 VISUAL = VisualSpec(rate=5, size=64, crop="face")
@@ -93,7 +93,7 @@ def test_a_moving_face_stays_in_one_square(portrait: Picture, tmp_path: Path) ->
     assert box.x * WIDTH == pytest.approx(150 + 4 * 20 + 100, abs=40)
     assert box.side * HEIGHT > 160 + 90  # as far as it goes, and the face itself
     clip = read_images(path, VISUAL, 0.4, 15.0)
-    assert (clip.status, clip.reason) == ("ok", "")
+    assert (clip.status, clip.reason, clip.faceless) == ("ok", "", False)
     assert clip.images is not None
     assert len(clip.images) == 8
 
@@ -117,7 +117,7 @@ def test_the_middle_is_taken_where_nobody_is(picture: Picture, tmp_path: Path) -
     pytest.importorskip("skimage", reason="the extra 'faces' is not installed")
     path = write_video(tmp_path / "a.mp4", [picture] * 25, options={"qscale": "2"})
     clip = read_images(path, VISUAL, 0.4, 15.0)
-    assert (clip.status, clip.reason) == ("ok", NO_FACE)
+    assert (clip.status, clip.reason, clip.faceless) == ("ok", "", True)
     assert clip.images == read_images(path, VISUAL.model_copy(update={"crop": "whole"}), 0.4, 15.0).images
 
 

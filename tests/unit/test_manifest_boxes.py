@@ -18,7 +18,7 @@ from trainables.importers.manifest_table import BOX
 from trainables.pictures import decode_images
 from trainables.prepare import prepare, problem_table
 from trainables.spec import ManifestSpec
-from trainables.spec.corpus import VisualSpec
+from trainables.spec.any_corpus import VisualSpec
 from trainables.storage import Storage
 
 CROPPED = ManifestSpec(modalities=("visual",), visual=VisualSpec(size=16, crop="corpus"))

@@ -17,7 +17,7 @@ from trainables.importers.manifest import ManifestImporter
 from trainables.pictures import decode_images
 from trainables.prepare import prepare, problem_table
 from trainables.spec import ManifestSpec
-from trainables.spec.corpus import VisualSpec
+from trainables.spec.any_corpus import VisualSpec
 from trainables.storage import Storage
 
 SEEN = ManifestSpec(modalities=("audio", "visual"), visual=VisualSpec(size=32))

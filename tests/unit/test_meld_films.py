@@ -15,7 +15,7 @@ from trainables.importers.lfs import STUB, explain
 from trainables.pictures import decode_images
 from trainables.prepare import prepare, problem_table
 from trainables.spec import MeldSpec
-from trainables.spec.corpus import VisualSpec
+from trainables.spec.any_corpus import VisualSpec
 from trainables.storage import Storage
 
 VISUAL = VisualSpec(size=32)

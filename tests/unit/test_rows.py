@@ -15,9 +15,9 @@ from trainables.importers import parquet_writer
 from trainables.importers.clips import NO_AUDIO, NO_IMAGES, Clip
 from trainables.importers.media import ClipAudio
 from trainables.importers.rows import RawRow, write_rows
-from trainables.importers.video import ClipImages
+from trainables.importers.video import NO_FACE, ClipImages
 from trainables.spec import FeaturesCorpusSpec, ManifestSpec
-from trainables.spec.corpus import AnyCorpus, VisualSpec
+from trainables.spec.any_corpus import AnyCorpus, VisualSpec
 
 LABELS = ("fear", "joy", "sad")
 
@@ -77,6 +77,7 @@ def test_shards_are_closed_by_the_bytes_of_pictures_and_vectors(
 HEARD, SEEN = ClipAudio(b"", 1.0, 1.0, "ok"), ClipImages([b""], "ok")
 DEAF, BLIND = ClipAudio(None, 0.0, 0.0, "no_audio", "no sound"), ClipImages(None, "no_video", "no sight")
 LONG = ClipAudio(b"", 1.0, 2.0, "too_long", "cropped")
+FACELESS, BOTH = ClipImages([b""], "ok", "", faceless=True), ClipImages([b""], "ok", "skipped", faceless=True)
 
 
 @pytest.mark.parametrize(
@@ -95,3 +96,18 @@ LONG = ClipAudio(b"", 1.0, 2.0, "too_long", "cropped")
 )
 def test_the_sounds_status_comes_first_and_both_reasons_are_said(clip: Clip, status: str, reason: str) -> None:
     assert (clip.status, clip.reason) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    ("clip", "kept", "listed"),
+    [
+        (Clip(HEARD, FACELESS), f"pictures: {NO_FACE}", ""),
+        (Clip(NO_AUDIO, FACELESS), NO_FACE, ""),
+        (Clip(HEARD, BOTH), f"pictures: skipped; {NO_FACE}", "pictures: skipped"),
+        (Clip(NO_AUDIO, BOTH), f"skipped; {NO_FACE}", "skipped"),
+        (Clip(LONG, FACELESS), f"cropped; pictures: {NO_FACE}", "cropped"),
+        (Clip(DEAF, BLIND), "no sound; pictures: no sight", "no sound; pictures: no sight"),
+    ],
+)
+def test_that_no_face_was_found_is_kept_and_not_listed(clip: Clip, kept: str, listed: str) -> None:
+    assert (clip.reason, clip.remark) == (kept, listed)

@@ -21,7 +21,7 @@ from trainables.importers.frames import Clock, Reel
 from trainables.importers.media import Part, read_clip
 from trainables.importers.video import ClipImages, read_images
 from trainables.pictures import decode_images
-from trainables.spec.corpus import VisualSpec
+from trainables.spec.any_corpus import VisualSpec
 
 VISUAL = VisualSpec(rate=5, size=32)
 WHITE, RED, BLUE, BLACK = (255, 255, 255), (255, 0, 0), (0, 0, 255), (0, 0, 0)

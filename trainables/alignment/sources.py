@@ -15,7 +15,7 @@ from trainables.alignment.spelling import shared_out
 from trainables.alignment.syllables import syllables
 from trainables.errors import CorpusError
 from trainables.pretrained import checkpoint_identity
-from trainables.spec.corpus import AlignmentSpec, CtcAlignment, ProportionalAlignment, TextGridAlignment
+from trainables.spec.any_corpus import AlignmentSpec, CtcAlignment, ProportionalAlignment, TextGridAlignment
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ from trainables.importers.lfs import STUB, is_stub
 from trainables.importers.media import ClipAudio, read_clip
 from trainables.importers.pool import in_order
 from trainables.importers.video import ClipImages, read_images
-from trainables.spec.corpus import AnyCorpus
+from trainables.spec.any_corpus import AnyCorpus
 
 NO_AUDIO = ClipAudio(None, 0.0, 0.0, "ok")
 """Of a row whose sound is not read."""
@@ -53,11 +53,24 @@ class Clip:
 
     @property
     def reason(self) -> str:
-        """Both's; what is to be said of both is said once."""
-        sound, pictures = self.audio.reason, self.images.reason
+        """Both's, as the row keeps it; what is to be said of both is said once."""
+        return self._both(self.images.said)
+
+    @property
+    def remark(self) -> str:
+        """The reason without what `Tally` says once of all clips."""
+        return self._both(self.images.reason)
+
+    def _both(self, pictures: str) -> str:
+        sound = self.audio.reason
         if self.audio == NO_AUDIO or not pictures or sound == pictures:
             return sound or pictures
-        return "; ".join(said for said in (sound, f"pictures: {pictures}") if said)
+        return together(sound, f"pictures: {pictures}")
+
+
+def together(*reasons: str) -> str:
+    """Those that are not empty, as one."""
+    return "; ".join(reason for reason in reasons if reason)
 
 
 def read_all(jobs: Iterable[Job], spec: AnyCorpus, workers: int) -> Iterator[Clip]:

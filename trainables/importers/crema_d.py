@@ -22,7 +22,7 @@ from trainables.folds import gather, next_is_dev
 from trainables.importers import crema_d_votes as votes
 from trainables.importers.base import Prepared, Progress
 from trainables.importers.crema_d_layout import EMOTIONS, SENTENCES, Layout, find_layout, video_of
-from trainables.importers.files import plural
+from trainables.importers.files import plural, some
 from trainables.spec import CremaDSpec
 
 _OF_LETTER = dict(zip(votes.LETTERS, EMOTIONS.values(), strict=True))
@@ -116,8 +116,7 @@ def _unrated(layout: Layout, ratings: Ratings, names: Sequence[str]) -> Iterator
         return
     unrated = [name for name in names if votes.shares(ratings.counts.get(name)) is None]
     if unrated:
-        some = ", ".join(unrated[:5]) + (", …" if len(unrated) > 5 else "")
-        yield f"{plural(len(unrated), 'row has', 'rows have')} no votes in {_TABULATED}: {some}"
+        yield f"{plural(len(unrated), 'row has', 'rows have')} no votes in {_TABULATED}: {some(unrated)}"
 
 
 def _actors(layout: Layout) -> dict[str, dict[str, str] | dict[str, int]]:

@@ -18,7 +18,7 @@ from trainables.errors import CorpusError
 from trainables.folds import gather, next_is_dev
 from trainables.importers.base import Prepared, Progress
 from trainables.importers.emodb_labels import SENTENCES, Entry, align, read_entries
-from trainables.importers.files import Clips, find_clips, walk
+from trainables.importers.files import Clips, find_clips, some, walk
 from trainables.spec import EmoDBSpec
 
 EMOTIONS = {
@@ -148,5 +148,4 @@ def _entries(name: str, layout: Layout) -> tuple[list[Entry], list[Entry], str]:
 
 def _absences(absent: Mapping[str, Sequence[str]], rows: int) -> Iterator[str]:
     for kind, names in absent.items():
-        some = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-        yield f"{len(names)} of {rows} rows have no {kind}, as there is no label file or an empty one: {some}"
+        yield f"{len(names)} of {rows} rows have no {kind}, as there is no label file or an empty one: {some(names)}"

@@ -136,5 +136,10 @@ def plural(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
 
+def some(names: Sequence[str]) -> str:
+    """The first few of them."""
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+
+
 def differ(first: Path, second: Path) -> str:
     return f"{first} and {second} have one name and differ; keep the one to be read below the corpus's root"

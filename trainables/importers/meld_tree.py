@@ -2,7 +2,8 @@
 
 No row is dropped. A row's `status` is its gravest finding (unreadable audio, then a length mended, then an empty
 interval in the CSV file, then a copy in another split) and its `reason` says all of them. Copies within a split and
-digital silence are worth a reason only: the row stays `ok` and is listed among the `remarks`.
+digital silence are worth a reason only: the row stays `ok` and is listed among the `remarks`. What `Tally` says once
+of all clips is in the rows' reasons too, but not listed row by row.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from typing import Any
 from trainables.alignment.base import Alignment, Segment
 from trainables.corpus import SPLITS, Status, text_hash
 from trainables.importers.base import Prepared, Problem, Progress
-from trainables.importers.clips import Clip, Job, read_all
-from trainables.importers.lfs import explain
+from trainables.importers.clips import Clip, Job, read_all, together
 from trainables.importers.meld_layout import Layout
 from trainables.importers.meld_rows import Utterance, copies, read_utterances
 from trainables.importers.parquet_writer import ShardWriter
 from trainables.importers.rows import WHOLE
+from trainables.importers.tally import Tally
 from trainables.spec import EMOTIONS, MeldSpec, StandInSpec
 
 
@@ -42,20 +43,20 @@ def import_tree(
     twins = copies(utterances)
     problems: list[Problem] = []
     remarks: list[Problem] = []
-    stubs = 0
+    tally = Tally()
     with ShardWriter(out) as shards:
         clips = read_all(_jobs(utterances, layout), spec, workers)
         for done, (utterance, clip) in enumerate(zip(utterances, clips, strict=True), start=1):
-            row = _row(utterance, clip, twins.get(utterance.uid, []), (alignments or {}).get(utterance.uid))
+            findings = list(_findings(utterance, clip, twins.get(utterance.uid, [])))
+            row = _row(utterance, clip, findings, (alignments or {}).get(utterance.uid))
             row |= (facts or {}).get(utterance.uid, {})
             shards.add(row)
-            stubs += clip.is_stub
-            if row["reason"]:
+            tally.add(row["uid"], clip)
+            if remark := together(clip.remark, *(reason for _, reason in findings)):
                 kind = remarks if row["status"] == "ok" else problems
-                kind.append(Problem(row["uid"], row["status"], row["reason"]))
+                kind.append(Problem(row["uid"], row["status"], remark))
             progress(done, len(utterances))
-    if stubs:
-        remarks.insert(0, Problem(WHOLE, "ok", explain(stubs, len(utterances), layout.root)))
+    remarks[:0] = [Problem(WHOLE, "ok", remark) for remark in tally.remarks(layout.root)]
     rows = {split: sum(u.split == split for u in utterances) for split in SPLITS}
     return Prepared(rows, tuple(problems), _info(layout, utterances, remarks))
 
@@ -68,10 +69,9 @@ def _jobs(utterances: Sequence[Utterance], layout: Layout) -> Iterator[Job]:
 
 
 def _row(
-    utterance: Utterance, clip: Clip, twins: Sequence[Utterance], alignment: Alignment | None
+    utterance: Utterance, clip: Clip, findings: Sequence[tuple[Status, str]], alignment: Alignment | None
 ) -> dict[str, Any]:
-    findings = [(clip.status, clip.reason), *_findings(utterance, clip, twins)]
-    status = next((status for status, _ in findings if status != "ok"), "ok")
+    statuses = (clip.status, *(status for status, _ in findings))
     within = partial(_within, seconds=clip.audio.seconds)
     return {
         "uid": utterance.uid,
@@ -89,8 +89,8 @@ def _row(
         "words": within(alignment.words) if alignment else None,
         "phones": within(alignment.phones) if alignment else None,
         "aligned": alignment.source if alignment and alignment.words else None,
-        "status": status,
-        "reason": "; ".join(reason for _, reason in findings if reason),
+        "status": next((status for status in statuses if status != "ok"), "ok"),
+        "reason": together(clip.reason, *(reason for _, reason in findings)),
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from trainables.corpus import SPLITS, Status
 from trainables.errors import CorpusError
-from trainables.importers.files import plural
+from trainables.importers.files import plural, some
 from trainables.importers.mosei_files import PICTURES
 from trainables.importers.mosei_folds import VIDEOS, official_split
 from trainables.importers.mosei_labels import NONE, TIE, Labelled, present, strongest
@@ -146,7 +146,3 @@ def _sound(rows: Sequence[RawRow], spec: MoseiSpec) -> Iterator[str]:
     others = sorted({row.dialogue for row in rows if row.clip and row.clip.suffix.lower() in PICTURES})
     if others:
         yield f"the sound of {plural(len(others), 'video', 'videos')} is that of the video file: {some(others)}"
-
-
-def some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")

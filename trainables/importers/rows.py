@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 from trainables.alignment.base import Alignment, Segment
 from trainables.corpus import SPLITS, Status, joined, text_hash
 from trainables.importers.base import Prepared, Problem, Progress
-from trainables.importers.clips import Clip, Job, read_all
+from trainables.importers.clips import Clip, Job, read_all, together
 from trainables.importers.crop import Rectangle
 from trainables.importers.files import plural
-from trainables.importers.lfs import explain
 from trainables.importers.media import SHORTEST_SECONDS, ClipAudio
 from trainables.importers.parquet_writer import ShardWriter
+from trainables.importers.tally import Tally
+from trainables.spec.any_corpus import AnyCorpus
 from trainables.spec.base import Modality
-from trainables.spec.corpus import AnyCorpus
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,22 +86,22 @@ def write_rows(
     problems: list[Problem] = []
     said: list[Problem] = []
     beyond: list[tuple[int, int]] = []
-    stubs = 0
+    tally = Tally()
     aligned = spec.alignment.type == "corpus"
     with ShardWriter(out) as shards:
         jobs = (Job(row.clip, row.video or row.clip, row.start, row.end, box=row.box) for row in rows)
         for done, (raw, clip) in enumerate(zip(rows, read_all(jobs, spec, workers), strict=True), start=1):
             tiers, lost = _tiers(raw.alignment if aligned else None, clip.audio)
-            row = _row(raw, clip, labels) | tiers
+            others = (_early(raw, clip.audio), raw.reason)
+            row = _row(raw, clip, labels, together(clip.reason, *others)) | tiers
             shards.add(row)
-            stubs += clip.is_stub
+            tally.add(raw.uid, clip)
             beyond += [lost] if lost[0] else []
-            if row["reason"]:
-                found = Problem(raw.uid, row["status"], row["reason"], "" if raw.folds else raw.split)
+            if remark := together(clip.remark, *others):
+                found = Problem(raw.uid, row["status"], remark, "" if raw.folds else raw.split)
                 (said if row["status"] == "ok" else problems).append(found)
             progress(done, len(rows))
-    told = [explain(stubs, len(rows), root)] if stubs and root else []
-    whole = [Problem(WHOLE, "ok", remark) for remark in (*remarks, *_cut(beyond), *told)]
+    whole = [Problem(WHOLE, "ok", remark) for remark in (*remarks, *_cut(beyond), *tally.remarks(root))]
     return Prepared(_counts(rows), tuple(problems), {"remarks": [vars(remark) for remark in (*whole, *said)]})
 
 
@@ -120,7 +120,7 @@ def _cut(beyond: Sequence[tuple[int, int]]) -> Iterator[str]:
         )
 
 
-def _row(raw: RawRow, clip: Clip, labels: Sequence[str]) -> dict[str, Any]:
+def _row(raw: RawRow, clip: Clip, labels: Sequence[str], reason: str) -> dict[str, Any]:
     return {
         "uid": raw.uid,
         "split": raw.split,
@@ -138,7 +138,7 @@ def _row(raw: RawRow, clip: Clip, labels: Sequence[str]) -> dict[str, Any]:
         "targets": raw.targets,
         "folds": raw.folds,
         "status": raw.status if clip.status == "ok" else clip.status,
-        "reason": "; ".join(reason for reason in (clip.reason, _early(raw, clip.audio), raw.reason) if reason),
+        "reason": reason,
         **{f"{modality}_vectors": values.reshape(-1) for modality, values in (raw.vectors or {}).items()},
     }
 

@@ -18,7 +18,7 @@ from trainables.importers.faces import LOOKING_RATE, find_face
 from trainables.importers.frames import Reel
 from trainables.importers.media import LEAST_DECODED, SHORTEST_SECONDS, Part, words
 from trainables.pictures import encode_image
-from trainables.spec.corpus import VisualSpec
+from trainables.spec.any_corpus import VisualSpec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,6 +33,14 @@ class ClipImages:
     images: list[bytes] | None
     status: Status
     reason: str = ""
+    """What there is to say but for `faceless`, which may be so of thousands of clips."""
+    faceless: bool = False
+    """Whether a face was looked for and not found."""
+
+    @property
+    def said(self) -> str:
+        """All there is to say of the clip."""
+        return "; ".join(said for said in (self.reason, NO_FACE if self.faceless else "") if said)
 
 
 def read_images(
@@ -68,10 +76,8 @@ def _read(
     path: Path, visual: VisualSpec, min_seconds: float, max_seconds: float, *, part: Part, box: Rectangle | None
 ) -> ClipImages:
     place: Box | Rectangle | None = box if visual.crop == "corpus" else None
-    remark = ""
     if visual.crop == "face":
         place = find_face(Reel(path, min(visual.rate, LOOKING_RATE), max_seconds, part))
-        remark = "" if place else NO_FACE
     reel = Reel(path, visual.rate, max_seconds, part)
     images: list[bytes] = []
     for picture, times in squares(reel, visual.size, place or MIDDLE):
@@ -83,8 +89,8 @@ def _read(
         return ClipImages(None, "no_video", f"no picture is shown from {part.start:g} s on")
     status, remarks = _remarks(reel, max_seconds)
     least = max(1, round(min_seconds * visual.rate))
-    reason = "; ".join([*remarks, remark] if remark else remarks)
-    return ClipImages(images + images[-1:] * (least - len(images)), status, reason)
+    faceless = visual.crop == "face" and place is None
+    return ClipImages(images + images[-1:] * (least - len(images)), status, "; ".join(remarks), faceless)
 
 
 def _fault(reel: Reel) -> ClipImages | None:

@@ -1,9 +1,9 @@
 """Specifications: what a run is. Importing them loads neither torch nor any other heavy package."""
 
+from trainables.spec.any_corpus import AlignmentSpec, VisualSpec
 from trainables.spec.base import Modality, Spec, TeacherName
 from trainables.spec.corpus import (
     EMOTIONS,
-    AlignmentSpec,
     CorpusSpec,
     CremaDSpec,
     EmoDBSpec,
@@ -14,7 +14,6 @@ from trainables.spec.corpus import (
     MoseiSpec,
     RavdessSpec,
     StandInSpec,
-    VisualSpec,
 )
 from trainables.spec.features import FeaturesSpec
 from trainables.spec.method import CMD, Curriculum, MethodSpec, Supervised
