@@ -25,6 +25,7 @@ from orchestrator.settings import Settings
 from orchestrator.stages import Stages
 from orchestrator.summary import Summary, TrialCounts
 from trainables.artifacts import Record, fingerprint
+from trainables.spec import RunSpec
 from trainables.storage import Storage
 
 if TYPE_CHECKING:
@@ -233,8 +234,15 @@ def _work_out(
         paths=paths(stages),
         folds=len(plan.folds) if len(plan.folds) > 1 else 0,
         labels=list(corpus.info["labels"]),
+        inputs=scored_inputs(spec.run),
         ablations=gains(base, ablated, metric, resamples, named=True),
     )
+
+
+def scored_inputs(run: RunSpec) -> list[str]:
+    """The sets of modalities whose mean is the dev score, where there are several."""
+    inputs = run.method.inputs(run.student.modalities)
+    return ["+".join(one) for one in inputs] if len(inputs) > 1 else []
 
 
 def counts(trials: list[TrialRecord]) -> TrialCounts:

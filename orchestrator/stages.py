@@ -87,7 +87,8 @@ class Stages:
             return ", ".join(f"{name} dev {self.plan.run.metric} {score:.3f}" for name, score in scores.items())
 
         ready = all(self._has(prefix(fp)) for fold in self.plan.folds for fp in fold.teachers.values())
-        self._run("teach", ready, f"teachers {', '.join(self.plan.folds[0].teachers)}{self._of_folds}", work)
+        names = ", ".join(self.plan.folds[0].teachers)
+        self._run("teach", ready, f"teachers {names}{self._of_folds}" if names else "the run has no teacher", work)
 
     def harvest(self) -> None:
         from trainables.transfer_set import prefix

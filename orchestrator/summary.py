@@ -63,6 +63,8 @@ class Summary(_Value):
     """Rows by the source of the segments that were read; empty where none were."""
     comparable: bool = True
     """False where the segments are no alignment, only equal shares: the scores compare with no one else's."""
+    inputs: list[str] = []
+    """The sets of modalities over which a dev score of the experiment's method is the mean, where there are several."""
     ablations: list[Gain] = []
     """What each ablation costs: the gain of the configuration that it is laid on over the ablated one."""
 

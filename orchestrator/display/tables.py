@@ -28,6 +28,10 @@ def summary_view(summary: Summary, ui_command: str = "orch ui") -> RenderableTyp
     told = f"{summary.experiment}: {summary.metric}, mean ± sd over {seeds} seeds{pooled}"
     parts.append(Text(told, style="bold"))
     parts.append(Text("chosen on dev, test read once; latency: one utterance, one CPU thread", style="dim"))
+    if summary.inputs:
+        parts.append(
+            Text(f"dev of such a method is the mean over its inputs: {', '.join(summary.inputs)}", style="dim")
+        )
     if summary.alignment:
         parts.append(aligned(summary.alignment, comparable=summary.comparable))
     parts.append(leaderboard([row for row in summary.leaderboard if row.role != "ablation"]))

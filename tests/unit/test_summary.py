@@ -14,9 +14,10 @@ from orchestrator import label_scores, robustness
 from orchestrator.confusion import as_columns
 from orchestrator.display.tables import print_summary
 from orchestrator.events import ConditionScore, Interval, LabelScore, ModelRow, Spread
-from orchestrator.pipeline import store_tables, stored_summary
+from orchestrator.pipeline import scored_inputs, store_tables, stored_summary
 from orchestrator.summary import Gain, Summary
 from tests.helpers.sweeps import row, summary
+from trainables.spec import RunSpec
 from trainables.storage import Storage
 
 
@@ -255,3 +256,19 @@ def test_every_condition_of_every_model_is_stored(tmp_path: Path) -> None:
     shown = robustness.as_columns(found.leaderboard)
     assert shown["columns"][:4] == ["model", "role", "condition", "score"]
     assert shown["data"][2][:4] == ["best-1", "best", "white-0dB", 0.512] and len(shown["data"]) == len(rows)
+
+
+def test_a_dev_score_of_several_inputs_says_so() -> None:
+    inputs = scored_inputs(
+        RunSpec.model_validate(
+            {
+                "corpus": {"type": "standin", "modalities": ["audio", "visual"]},
+                "teachers": {"audio": None, "text": None, "fusion": None},
+                "student": {"type": "cross_modal_transformer"},
+                "method": {"type": "co_learning"},
+            }
+        )
+    )
+    assert inputs == ["audio+visual", "audio", "visual"] and scored_inputs(RunSpec()) == []
+    told = "dev of such a method is the mean over its inputs: audio+visual, audio, visual"
+    assert told in page(summary(inputs=inputs)) and not any("inputs" in line for line in page(summary()))
