@@ -148,4 +148,5 @@ def _entries(name: str, layout: Layout) -> tuple[list[Entry], list[Entry], str]:
 
 def _absences(absent: Mapping[str, Sequence[str]], rows: int) -> Iterator[str]:
     for kind, names in absent.items():
-        yield f"{len(names)} of {rows} rows have no {kind}, as there is no label file or an empty one: {some(names)}"
+        told = some(names)
+        yield f"{len(names)} of {rows} rows have no {kind}, as there is no label file or an empty one: {told}"

@@ -2,8 +2,8 @@
 
 No row is dropped. A row's `status` is its gravest finding (unreadable audio, then a length mended, then an empty
 interval in the CSV file, then a copy in another split) and its `reason` says all of them. Copies within a split and
-digital silence are worth a reason only: the row stays `ok` and is listed among the `remarks`. What `Tally` says once
-of all clips is in the rows' reasons too, but not listed row by row.
+digital silence are worth a reason only: the row stays `ok` and is listed among the `remarks`. What `Tally` says
+once of all clips is in the rows' reasons too, but not listed row by row.
 """
 
 from __future__ import annotations
