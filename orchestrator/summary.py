@@ -64,7 +64,7 @@ class Summary(_Value):
     comparable: bool = True
     """False where the segments are no alignment, only equal shares: the scores compare with no one else's."""
     inputs: list[str] = []
-    """The sets of modalities over which a dev score of the experiment's method is the mean, where there are several."""
+    """The sets of modalities over which a dev score of the method is the mean, where there are several."""
     ablations: list[Gain] = []
     """What each ablation costs: the gain of the configuration that it is laid on over the ablated one."""
 

@@ -45,6 +45,7 @@ def test_the_document_has_the_promised_keys() -> None:
         "labels",
         "alignment",
         "comparable",
+        "inputs",
         "ablations",
     ]
     assert {"skipped", "seconds"} <= set(found["stages"]["prepare"])
