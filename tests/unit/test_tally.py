@@ -10,6 +10,7 @@ import pytest
 from tests.helpers.manifest_trees import row as line
 from tests.helpers.manifest_trees import write_csv
 from tests.helpers.meld_trees import FOLDERS, row, write_csvs
+from tests.helpers.sounds import write_sound
 from tests.helpers.videos import plain, write_video
 from trainables.corpus import read_table
 from trainables.importers.clips import NO_AUDIO, Clip
@@ -61,7 +62,8 @@ def test_a_manifest_says_it_once_and_a_rows_other_remark_stays(tmp_path: Path) -
     pytest.importorskip("skimage", reason="the extra 'faces' is not installed")
     root = tmp_path / "raw"
     wall(root / "wall.mp4")
-    lines = [line(n, audio="wall.mp4", start=0, end=1 if n else 1.5) for n in range(8)]
+    write_sound(root / "tone.wav", 1.0)
+    lines = [line(n, audio="tone.wav", video="wall.mp4", start=0, end=1 if n else 1.5) for n in range(8)]
     write_csv(root / "manifest.csv", lines)
     said, reasons = prepared(root, ManifestSpec(modalities=READ, visual=FACES))
     assert said == [
