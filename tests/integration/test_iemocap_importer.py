@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.helpers.crema_d_trees import write_stub
 from tests.helpers.iemocap_trees import (
     RATE,
     Said,
@@ -25,6 +26,7 @@ from trainables.artifacts import Record
 from trainables.corpus import read_table, with_fold
 from trainables.errors import CorpusError
 from trainables.importers.base import Problem
+from trainables.importers.lfs import explain
 from trainables.prepare import prepare, problem_table
 from trainables.spec import IemocapSpec
 from trainables.storage import Storage
@@ -343,3 +345,13 @@ def test_a_session_without_a_class_in_use_cannot_be_a_fold(tmp_path: Path) -> No
     root = write_tree(tmp_path / "raw", turns, media=False)
     with pytest.raises(CorpusError, match=r"protocol session, of the utterances in use: 5 folds of 4 groups"):
         rows_of(tmp_path, root, IemocapSpec(modalities=("text",)))
+
+
+def test_a_git_lfs_stub_is_explained(tmp_path: Path) -> None:
+    turns = plain_turns()
+    root = write_tree(tmp_path / "raw", turns, seconds=0.1)
+    write_stub(wav_of(root, turns[0].uid))
+    record, rows = rows_of(tmp_path, root, IemocapSpec())
+    assert [row["uid"] for row in rows if row["status"] == "lfs_stub"] == [turns[0].uid]
+    told = [said.reason for said in problem_table(record).remarks if "git lfs pull" in said.reason]
+    assert told == [explain(1, len(turns), root)]

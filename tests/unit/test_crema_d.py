@@ -30,6 +30,7 @@ from trainables.corpus import SPLITS, read_table
 from trainables.errors import CorpusError
 from trainables.importers.crema_d import CremaDImporter
 from trainables.importers.crema_d_layout import EMOTIONS, SENTENCES, find_layout
+from trainables.importers.lfs import STUB, explain
 from trainables.prepare import prepare, problem_table
 from trainables.spec import CremaDSpec
 from trainables.storage import Storage
@@ -195,7 +196,19 @@ def test_a_few_stubs_are_rows_and_the_way_out_is_said(tmp_path: Path) -> None:
     record, rows = prepared(root, CremaDSpec())
     assert [uid for uid, row in rows.items() if row["status"] == "lfs_stub"] == clips[:2]
     assert problem_table(record).statuses == {"lfs_stub": 2}
-    assert any(told.startswith(f"{root}: 2 of 12 files are Git-LFS stubs") for told in remarks(record))
+    assert [told for told in remarks(record) if "git lfs pull" in told] == [explain(2, 12, root)]
+
+
+def test_stubs_of_sound_and_of_pictures_are_explained_once(tmp_path: Path) -> None:
+    clips = names()
+    root = write_tree(tmp_path / "raw", clips, [".wav", ".flv"])
+    for clip, suffix in ((clips[0], ".wav"), (clips[0], ".flv"), (clips[1], ".flv")):
+        write_stub(path_of(root, clip, suffix))
+    record, rows = prepared(root, CremaDSpec(modalities=("audio", "visual")))
+    assert [(rows[clip]["status"], rows[clip]["reason"]) for clip in clips[:3]] == [
+        ("lfs_stub", STUB), ("ok", f"pictures: {STUB}"), ("ok", ""),
+    ]  # fmt: skip
+    assert [told for told in remarks(record) if "git lfs pull" in told] == [explain(3, 24, root)]
 
 
 def test_a_stub_is_passed_over_where_another_file_is_none(tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.crema_d_trees import write_stub
 from tests.helpers.emodb_trees import A01, SPEAKERS, names, write_phones, write_syllables, write_tree
 from tests.helpers.sounds import write_sound
 from trainables.artifacts import Record
 from trainables.corpus import read_table
 from trainables.errors import CorpusError
 from trainables.importers.emodb import EmoDBImporter, find_layout
+from trainables.importers.lfs import explain
 from trainables.prepare import prepare, problem_table
 from trainables.spec import EmoDBSpec
 from trainables.spec.any_corpus import ProportionalAlignment
@@ -182,3 +184,11 @@ def test_the_digest_is_of_clips_and_labels_wherever_they_lie(
     assert EmoDBImporter().source_digest(EmoDBSpec(), tmp_path / "moved") == first
     change(moved)
     assert EmoDBImporter().source_digest(EmoDBSpec(), moved) != first
+
+
+def test_a_git_lfs_stub_is_explained(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "raw", names())
+    write_stub(root / "wav" / f"{names()[0]}.wav")
+    shown = problem_table(prepared(root)[0])
+    assert [(problem.uid, problem.status) for problem in shown.problems] == [(names()[0], "lfs_stub")]
+    assert [said.reason for said in shown.remarks if "git lfs pull" in said.reason] == [explain(1, 20, root)]

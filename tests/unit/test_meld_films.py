@@ -68,7 +68,7 @@ def test_a_row_has_the_pictures_of_its_clip(root: Path) -> None:
 def test_stubs_are_explained_once(root: Path) -> None:
     remarks = problem_table(prepared(root, BOTH)[0]).remarks
     told = [said.reason for said in remarks if "git lfs pull" in said.reason]
-    assert told == [explain(1, 7, root)]
+    assert told == [explain(1, 6, root)]
 
 
 def test_pictures_without_sound_give_the_row_their_status(root: Path) -> None:

@@ -16,10 +16,12 @@ from PIL import Image
 
 from tests.helpers import mosei_trees as trees
 from tests.helpers.cli import bare_machine, orch
+from tests.helpers.crema_d_trees import write_stub
 from tests.helpers.mosei_trees import DASH, DEV, HERTZ, NOWHERE, NUMBER, TEST, TRAIN, UNDERSCORES, Segment, scores
 from trainables.artifacts import Record
 from trainables.corpus import SAMPLE_RATE, SPLITS, read_table
 from trainables.errors import CorpusError, UserError
+from trainables.importers.lfs import STUB, explain
 from trainables.importers.mosei import MoseiImporter
 from trainables.importers.mosei_folds import VIDEOS, official_split
 from trainables.importers.mosei_layout import find_layout
@@ -363,3 +365,13 @@ def test_prepare_ends_with_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "labelled videos of the official split: train 2 of 2249, dev 1 of 300, test 1 of 678" in shown
     assert f"{TRAIN}[1] zero_interval" in shown
     assert "by status: zero_interval 1" in shown
+
+
+def test_a_recording_that_is_a_stub_counts_once_whatever_its_segments(tmp_path: Path) -> None:
+    root = tree(tmp_path)
+    write_stub(trees.sound_path(root, TEST))
+    record, rows = prepared(root)
+    assert {uid: row["reason"] for uid, row in rows.items() if row["status"] != "ok"} == {
+        f"{TEST}[0]": STUB, f"{TEST}[1]": STUB,
+    }  # fmt: skip
+    assert [told for told in said(record) if "git lfs pull" in told] == [explain(1, 4, root)]

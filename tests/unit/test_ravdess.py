@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.helpers.crema_d_trees import write_stub
 from tests.helpers.ravdess_trees import name, names, write_tree
 from tests.helpers.sounds import RATE, write_sound
 from tests.helpers.takes import write_take
 from trainables.artifacts import Record
 from trainables.corpus import read_table
 from trainables.errors import CorpusError
+from trainables.importers.lfs import STUB, explain
 from trainables.importers.ravdess import EMOTIONS, RavdessImporter, find_layout
 from trainables.prepare import prepare, problem_table
 from trainables.spec import RavdessSpec
@@ -228,3 +230,12 @@ def test_a_video_with_a_name_that_is_none_is_named_where_videos_are_read(tmp_pat
     path = write_take(root / "01-01-09-01-01-01-01.mp4")
     with pytest.raises(CorpusError, match=f"^{re.escape(f'{path}: unknown emotion 09')}"):
         find_layout(root, ("visual",))
+
+
+def test_a_few_stubs_are_rows_and_explained_once(tmp_path: Path) -> None:
+    files = names(range(1, 6))
+    root = write_tree(tmp_path / "raw", files)
+    write_stub(root / "Actor_01" / f"{files[0]}.wav")
+    record, rows = prepared(root)
+    assert {uid: row["reason"] for uid, row in rows.items() if row["status"] != "ok"} == {files[0]: STUB}
+    assert [said.reason for said in problem_table(record).remarks] == [explain(1, 10, root)]

@@ -13,7 +13,9 @@ from tests.helpers.meld_trees import FOLDERS, row, write_csvs
 from tests.helpers.sounds import write_sound
 from tests.helpers.videos import plain, write_video
 from trainables.corpus import read_table
-from trainables.importers.clips import NO_AUDIO, Clip
+from trainables.importers.clips import NO_AUDIO, Clip, Job
+from trainables.importers.lfs import explain
+from trainables.importers.media import ClipAudio
 from trainables.importers.tally import Tally
 from trainables.importers.video import NO_FACE, ClipImages
 from trainables.prepare import prepare, problem_table
@@ -54,8 +56,34 @@ def test_clips_without_a_face_are_counted_among_those_with_pictures(faceless: in
     tally = Tally()
     for n in range(10):
         pictures = ClipImages([b""], "ok", "", n < faceless) if n < 8 else ClipImages(None, "no_video", "none")
-        tally.add(f"u{n}", Clip(NO_AUDIO, pictures))
+        tally.add(f"u{n}", Job(None, None), Clip(NO_AUDIO, pictures))
     assert list(tally.remarks(None)) == told
+
+
+HEARD, MUTE, ABSENT = (
+    ClipAudio(b"", 1.0, 1.0, "ok"),
+    *(ClipAudio(None, 0, 0, s) for s in ("lfs_stub", "missing_media")),
+)
+SHOWN, BLIND = ClipImages([b""], "ok"), ClipImages(None, "lfs_stub")
+
+
+@pytest.mark.parametrize(
+    ("found", "stubs", "files"),
+    [
+        ([("a.mp4", "a.mp4", Clip(HEARD, SHOWN))], 0, 1),
+        ([("a.mp4", "a.mp4", Clip(MUTE, BLIND))] * 3 + [("b.mp4", "b.mp4", Clip(HEARD, SHOWN))] * 5, 1, 2),
+        ([("a.wav", "a.mp4", Clip(HEARD, BLIND)), ("b.wav", "b.mp4", Clip(MUTE, SHOWN))], 2, 4),
+        ([("a.wav", "a.mp4", Clip(HEARD)), ("b.wav", "b.mp4", Clip(MUTE))], 1, 2),
+        ([("a.wav", None, Clip(ABSENT, BLIND)), ("b.wav", "b.mp4", Clip(ABSENT, BLIND))], 1, 1),
+    ],
+    ids=["none", "many clips of one file", "sound and pictures apart", "pictures not read", "absent files"],
+)
+def test_stubs_are_counted_by_file(found: list[tuple[str, str | None, Clip]], stubs: int, files: int) -> None:
+    tally, root = Tally(), Path("corpus")
+    for sound, pictures, clip in found:
+        tally.add("u", Job(root / sound, root / pictures if pictures else None), clip)
+    assert list(tally.remarks(root)) == ([explain(stubs, files, root)] if stubs else [])
+    assert list(tally.remarks(None)) == []
 
 
 def test_a_manifest_says_it_once_and_a_rows_other_remark_stays(tmp_path: Path) -> None:

@@ -45,11 +45,16 @@ class Clip:
     @property
     def status(self) -> Status:
         """The sound's where it is read, else the pictures'."""
-        return self.images.status if self.audio == NO_AUDIO else self.audio.status
+        sound, pictures = self.statuses
+        return sound or pictures or "ok"
 
     @property
-    def is_stub(self) -> bool:
-        return "lfs_stub" in (self.audio.status, self.images.status)
+    def statuses(self) -> tuple[Status | None, Status | None]:
+        """The sound's and the pictures', None of what was not read."""
+        return (
+            None if self.audio == NO_AUDIO else self.audio.status,
+            None if self.images == NO_IMAGES else self.images.status,
+        )
 
     @property
     def reason(self) -> str:

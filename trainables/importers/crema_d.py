@@ -78,7 +78,7 @@ class CremaDImporter:
             )
             rows.append(row)
         remarks = [*dict.fromkeys(layout.remarks()), *_unrated(layout, ratings, [row.uid for row in rows])]
-        written = write_rows(rows, spec, out, workers, progress, remarks=remarks)
+        written = write_rows(rows, spec, out, workers, progress, remarks=remarks, root=root)
         facts = {
             "speaker_disjoint": list(SPLITS),
             "votes_of": given,

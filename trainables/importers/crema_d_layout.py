@@ -81,9 +81,6 @@ class Layout:
             if set(formats) != {usual}:
                 told = ", ".join(f"{format_[1:]} ({count})" for format_, count in formats.most_common())
                 yield f"{what} was read from {told}"
-            stubs = sum(clip.stub for clip in clips.of.values())
-            if stubs:
-                yield lfs.explain(stubs, len(clips.of), self.root)
         absent = len(self.names) - len(self.pictures.of) if self.pictures else 0
         if absent:
             yield f"{plural(absent, 'clip has', 'clips have')} no video"

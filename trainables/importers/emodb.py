@@ -90,7 +90,7 @@ class EmoDBImporter:
             )
             rows.append(row)
         remarks = [*layout.clips.remarks(), *_absences(absent, len(rows))]
-        written = write_rows(rows, spec, out, workers, progress, remarks=remarks)
+        written = write_rows(rows, spec, out, workers, progress, remarks=remarks, root=root)
         facts = {"speaker_disjoint": ["train", "dev", "test"], "genders": SPEAKERS}
         return Prepared(written.rows, written.problems, {**written.info, **facts})
 

@@ -24,7 +24,7 @@ class IemocapImporter:
     ) -> Prepared:
         from trainables.importers.iemocap_tree import import_tree
 
-        return import_tree(_layout(spec, root), spec, out, workers, progress)
+        return import_tree(_layout(spec, root), spec, out, workers, progress, root=root)
 
 
 def _layout(spec: IemocapSpec, root: Path | None) -> Layout:

@@ -24,8 +24,10 @@ SPEAKER_DISJOINT = {"session": ["test"], "speaker": ["train", "dev", "test"]}
 """By protocol: dev is drawn from the dialogues of the training speakers, or it is a speaker of its own."""
 
 
-def import_tree(layout: Layout, spec: IemocapSpec, out: Path, workers: int, progress: Progress) -> Prepared:
-    """Write the shards of a layout into `out`."""
+def import_tree(
+    layout: Layout, spec: IemocapSpec, out: Path, workers: int, progress: Progress, *, root: Path | None
+) -> Prepared:
+    """Write the shards of a layout into `out`; the layout is of what lies at `root`."""
     texts = read_texts(layout, spec)
     utterances = sorted(texts.utterances, key=lambda u: (group(u, spec), u.number))
     splits = folds(utterances, spec)
@@ -35,7 +37,8 @@ def import_tree(layout: Layout, spec: IemocapSpec, out: Path, workers: int, prog
         for utterance, split in zip(utterances, splits, strict=True)
     ]
     unrated = sum(row.votes is None for row in rows)
-    written = write_rows(rows, spec, out, workers, progress, remarks=_remarks(unrated, len(rows)))
+    remarks = _remarks(unrated, len(rows))
+    written = write_rows(rows, spec, out, workers, progress, remarks=remarks, root=root)
     wavs = {uid for session in layout.sessions for uid in session.wavs}
     official = population(spec)
     info = written.info | {

@@ -45,13 +45,14 @@ def import_tree(
     remarks: list[Problem] = []
     tally = Tally()
     with ShardWriter(out) as shards:
-        clips = read_all(_jobs(utterances, layout), spec, workers)
-        for done, (utterance, clip) in enumerate(zip(utterances, clips, strict=True), start=1):
+        jobs = list(_jobs(utterances, layout))
+        clips = read_all(jobs, spec, workers)
+        for done, (utterance, job, clip) in enumerate(zip(utterances, jobs, clips, strict=True), start=1):
             findings = list(_findings(utterance, clip, twins.get(utterance.uid, [])))
             row = _row(utterance, clip, findings, (alignments or {}).get(utterance.uid))
             row |= (facts or {}).get(utterance.uid, {})
             shards.add(row)
-            tally.add(row["uid"], clip)
+            tally.add(row["uid"], job, clip)
             if remark := together(clip.remark, *(reason for _, reason in findings)):
                 kind = remarks if row["status"] == "ok" else problems
                 kind.append(Problem(row["uid"], row["status"], remark))

@@ -36,6 +36,8 @@ class MoseiImporter:
         from trainables.importers.rows import write_rows
 
         read = read_rows(find_layout(root, spec.modalities), spec)
-        written = write_rows(read.rows, spec, out, workers, progress, labels=SIX_EMOTIONS, remarks=read.remarks)
+        written = write_rows(
+            read.rows, spec, out, workers, progress, labels=SIX_EMOTIONS, remarks=read.remarks, root=root
+        )
         facts = {"excluded": read.excluded, "extra_clips": read.unlabelled}
         return Prepared(written.rows, written.problems, {**written.info, **facts})

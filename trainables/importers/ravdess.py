@@ -112,7 +112,7 @@ class RavdessImporter:
             )
             for (name, clip), actor, splits in zip(layout.clips.of.items(), actors, folds, strict=True)
         ]
-        written = write_rows(rows, spec, out, workers, progress, remarks=_remarks(layout))
+        written = write_rows(rows, spec, out, workers, progress, remarks=_remarks(layout), root=root)
         facts = {
             "speaker_disjoint": list(SPLITS),
             "genders": {actor: "male" if int(actor) % 2 else "female" for actor in sorted(set(actors))},

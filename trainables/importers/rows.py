@@ -89,13 +89,14 @@ def write_rows(
     tally = Tally()
     aligned = spec.alignment.type == "corpus"
     with ShardWriter(out) as shards:
-        jobs = (Job(row.clip, row.video or row.clip, row.start, row.end, box=row.box) for row in rows)
-        for done, (raw, clip) in enumerate(zip(rows, read_all(jobs, spec, workers), strict=True), start=1):
+        jobs = [Job(row.clip, row.video or row.clip, row.start, row.end, box=row.box) for row in rows]
+        clips = read_all(jobs, spec, workers)
+        for done, (raw, job, clip) in enumerate(zip(rows, jobs, clips, strict=True), start=1):
             tiers, lost = _tiers(raw.alignment if aligned else None, clip.audio)
             others = (_early(raw, clip.audio), raw.reason)
             row = _row(raw, clip, labels, together(clip.reason, *others)) | tiers
             shards.add(row)
-            tally.add(raw.uid, clip)
+            tally.add(raw.uid, job, clip)
             beyond += [lost] if lost[0] else []
             if remark := together(clip.remark, *others):
                 found = Problem(raw.uid, row["status"], remark, "" if raw.folds else raw.split)

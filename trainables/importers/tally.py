@@ -5,29 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from trainables.importers.clips import Clip
+from trainables.importers.clips import Clip, Job
 from trainables.importers.files import some
 from trainables.importers.lfs import explain
 
 
 class Tally:
-    """Counts clips that are Git-LFS stubs, and those in which no face was found."""
+    """Counts the files that are Git-LFS stubs, and the clips in which no face was found."""
 
     def __init__(self) -> None:
-        self._clips = self._stubs = self._seen = 0
+        self._stubs: dict[Path, bool] = {}
+        """Of every file that is there: one may have many clips, and sound and pictures of a clip two."""
+        self._seen = 0
         self._faceless: list[str] = []
 
-    def add(self, uid: str, clip: Clip) -> None:
-        self._clips += 1
-        self._stubs += clip.is_stub
+    def add(self, uid: str, job: Job, clip: Clip) -> None:
+        for path, status in zip((job.clip, job.video), clip.statuses, strict=True):
+            if path and status not in (None, "missing_media"):
+                self._stubs[path] = status == "lfs_stub"
         self._seen += clip.images.images is not None
         if clip.images.faceless:
             self._faceless.append(uid)
 
     def remarks(self, root: Path | None) -> Iterator[str]:
         """`root`: where the corpus lies; without it nothing is said of stubs."""
-        if self._stubs and root:
-            yield explain(self._stubs, self._clips, root)
+        stubs = sum(self._stubs.values())
+        if stubs and root:
+            yield explain(stubs, len(self._stubs), root)
         if self._faceless:
             count = len(self._faceless)
             yield (
