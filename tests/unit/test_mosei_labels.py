@@ -86,6 +86,10 @@ def test_names_of_other_things_leave_the_order(tmp_path: Path) -> None:
         ({TRAIN: (np.zeros((2, 7)), [[0.0, 1.0]])}, rf"{TRAIN}: features \[2, 7\] and intervals \[1, 2\]"),
         ({TRAIN: (np.zeros((1, 7)), [[0.0, 1.0, 2.0]])}, rf"{TRAIN}: features \[1, 7\] and intervals \[1, 3\]"),
         ({TRAIN: ([["a"] * 7], [[0.0, 1.0]])}, rf"{TRAIN}: features and intervals are wanted, as numbers"),
+        (
+            {NUMBER: (np.zeros((1, 7)), [[0.0, 1.0]]), TRAIN: (np.zeros((1, 8)), [[0.0, 1.0]])},
+            f"{TRAIN} has 8 columns, and those before it 7",
+        ),
     ],
 )
 def test_a_csd_of_another_shape_is_refused(
@@ -122,6 +126,7 @@ def test_times_that_are_no_numbers_are_no_times(tmp_path: Path) -> None:
         (f'b"{DASH}___1___0.0___1.0___it\'s"', Line(1, 0, 1, "it's")),
         (f"{DASH}___1___0.0___1.0___b'broken\\x'", Line(1, 0, 1, "b'broken\\x'")),
         (f"{DASH}___1___0.0___1.0___1 2 3", Line(1, 0, 1, "")),
+        (f"{DASH}___1___0.0___1.0___a\x85b\u2028c", Line(1, 0, 1, "a\x85b\u2028c")),
         (f"{DASH}___one___0.0___1.0___text", None),
         ("a line of another kind", None),
     ],

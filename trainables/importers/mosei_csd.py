@@ -27,11 +27,15 @@ _DIMENSIONS = "dimension names"
 def read_labels(path: Path) -> list[Labelled]:
     """By video, then in the file's order, which is not that of time; CorpusError for what is no file of labels."""
     with _opened(path) as root:
-        columns: list[int] | None = None
+        columns: list[int] = []
+        width = 0
         found = []
         for video in sorted(root["data"]):
             features, intervals = _arrays(path, root, video)
-            columns = columns or _columns(path, root, features.shape[1])
+            width = width or features.shape[1]
+            if features.shape[1] != width:
+                raise CorpusError(f"{path}: {video} has {features.shape[1]} columns, and those before it {width}")
+            columns = columns or _columns(path, root, width)
             for number, (scores, times) in enumerate(zip(features[:, columns], intervals, strict=True)):
                 start, end = (float(time) if np.isfinite(time) else None for time in times)
                 found.append(Labelled(video, number, tuple(map(float, scores)), start, end))

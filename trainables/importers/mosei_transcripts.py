@@ -20,6 +20,8 @@ _NUMBER = r"-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
 _LINE = re.compile(rf"(.+?)___(\d+)___({_NUMBER})___({_NUMBER})___(.*)")
 _BYTES = re.compile(r"b(['\"]).*\1")
 _DIGITS = re.compile(r"[\d\s.,:-]+")
+_BREAK = re.compile(r"[\r\n]+")
+"""`str.splitlines` would cut a text at U+0085 and U+2028, too."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def read_transcript(path: Path) -> list[Line]:
         data = path.read_bytes()
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror})") from error
-    matches = (_LINE.fullmatch(_plain(line.strip())) for line in _decoded(data).splitlines())
+    matches = (_LINE.fullmatch(_plain(line.strip())) for line in _BREAK.split(_decoded(data)))
     found = [Line(int(m[2]), float(m[3]), float(m[4]), _plain(m[5].strip())) for m in matches if m]
     if found and all(_DIGITS.fullmatch(line.text) for line in found):
         return [Line(line.clip, line.start, line.end, "") for line in found]
