@@ -207,7 +207,13 @@ def _check(folder: Path, prepared: Prepared, info: dict[str, Any]) -> list[dict[
 def _align(
     folder: Path, spec: CorpusSpec, info: dict[str, Any], alignments: Path | None, progress: Progress
 ) -> None:
-    """Align the rows in place; how many by what, and what there is to say of a row, goes into the info."""
+    """Align the rows in place; how many by what, and what there is to say of a row, goes into the info.
+
+    Vectors have no words in time to be aligned: nothing is said of theirs.
+    """
+    if spec.vectors:
+        info["alignment"] = {"source": {}, "comparable": True}
+        return
     shards = sorted(folder.glob("utterances-*.parquet"))
     language = spec.spoken_language
     source = sources.make_source(spec.alignment, alignments, uids_of(shards), language)

@@ -66,6 +66,7 @@ def test_the_arrays_become_the_rows(tmp_path: Path) -> None:
     assert record.info["labels"] == ["0", "1"]
     assert record.info["widths"] == {"audio": 3, "visual": 2}
     assert record.info["speaker_disjoint"] == []
+    assert problem_table(record).aligned == {}
     assert [row["uid"] for row in rows[:2]] == ["train-0", "train-1"] == [row["dialogue"] for row in rows[:2]]
     assert [row["label"] for row in rows] == ["0", "1"] * 7
     assert vectors(rows[1], "audio", 3) == [[111, 112, 113], [121, 122, 123], [131, 132, 133], [141, 142, 143]]
@@ -350,6 +351,7 @@ def test_of_several_labels_each_has_its_column(tmp_path: Path) -> None:
         (np.array([0, 1, 1, 0]), {"several": True}, "of 0 and 1, a column a label, is wanted"),
         (np.zeros((4, 2, 3)), {}, "y_test: float64 of shape [4, 2, 3]; a label a row is wanted"),
         (np.array(["a", "b", "c", "a"]), {"labels": ("0", "1")}, "y_test: row 0: label 'a'; labels are 0, 1"),
+        (np.array(["a", "b", "b", "a"]), {"labels": ()}, "y_train: int64, and another split has names"),
     ],
 )  # fmt: skip
 def test_labels_that_cannot_be_are_named(test: Any, spec: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -408,6 +410,15 @@ def test_rows_may_have_names_and_speakers(write: Callable[[Path, Arrays], Path],
     assert [remark.split(":")[0] for remark in remarks] == [
         "1 row of test has the name of a row of train or dev, as a",
         "1 speaker of test speaks in train or dev too, as 3",
+    ]
+
+
+def test_names_that_are_no_utf_8_are_read_all_the_same(tmp_path: Path) -> None:
+    changes = {"ids_test": np.array([b"caf\xe9", b"b", b"c", b"d"]), "speaker_test": np.array([b"\xff"] * 4)}
+    _, rows = prepared(write_npz(tmp_path / "a.npz", arrays(**changes)))
+    assert [(row["uid"], row["speaker"]) for row in rows][10:12] == [
+        ("test-caf\ufffd", "\ufffd"),
+        ("test-b", "\ufffd"),
     ]
 
 

@@ -71,7 +71,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def digest(sources: Sources) -> str:
-    """Of an npz its arrays' names and checksums, however they are compressed; of an HDF5 file its bytes."""
+    """Of an npz its arrays' names and checksums, however they are compressed; of an HDF5 file its bytes, of a large
+    one no more than `files.blocks` gives."""
     total = hashlib.sha256()
     for source in sources.files:
         try:

@@ -105,6 +105,10 @@ def _named(flat: Mapping[str, Written], labels: tuple[str, ...]) -> Truth:
     chosen = {split: [_text(value) for value in one.values.tolist()] for split, one in flat.items()}
     found = labels or tuple(sorted({name for names in chosen.values() for name in names}))
     for split, names in chosen.items():
+        if not labels and flat[split].values.dtype.kind not in "SU":
+            raise CorpusError(
+                f"{flat[split].where}: {flat[split].values.dtype}, and another split has names; give all the same"
+            )
         for row, name in enumerate(names):
             if name not in found or not name:
                 raise flat[split].fault(row, f"label {name!r}; labels are {', '.join(found)}")

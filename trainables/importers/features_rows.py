@@ -172,7 +172,7 @@ def _texts(arrays: _Arrays, split: str, what: str, count: int) -> list[str]:
     if values.shape != (count,) or values.dtype.kind not in "SUiu":
         told = f"{values.dtype} of shape {list(values.shape)}"
         raise CorpusError(f"{where}: {told}; a name for each of {count} rows is wanted")
-    texts = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
+    texts = np.char.decode(values, "utf-8", "replace") if values.dtype.kind == "S" else values
     found = [str(text) for text in texts.tolist()]
     first: dict[str, int] = {}
     for row, text in enumerate(found if what == IDS else ()):
