@@ -108,6 +108,13 @@ def test_a_git_lfs_stub_is_told_so(tmp_path: Path) -> None:
         assert [said.reason for said in shown.remarks] == [explain(1, 8, root)]
 
 
+@pytest.mark.parametrize("name", ["manifest.csv", "manifest.parquet"])
+def test_a_manifest_that_is_a_stub_itself_is_told_so(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(CorpusError, match=rf"{name}: the file is a Git-LFS stub"):
+        ManifestImporter().source_digest(TEXT, tmp_path)
+
+
 def test_parts_of_a_film_are_cut_out_of_sound_and_pictures_alike(tmp_path: Path) -> None:
     root = tmp_path / "raw"
     write_video(root / "long.mp4", counting(100), sound=4.0)

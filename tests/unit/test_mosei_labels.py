@@ -101,6 +101,9 @@ def test_a_csd_of_another_shape_is_refused(
 
 def test_a_file_that_is_no_csd_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csd"
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(CorpusError, match=r"a\.csd: the file is a Git-LFS stub"):
+        read_labels(path)
     path.write_bytes(b"<html>not found</html>")
     with pytest.raises(CorpusError, match=r"a\.csd: cannot be read as HDF5 .* fetch it again"):
         read_labels(path)

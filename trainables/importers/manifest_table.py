@@ -13,6 +13,7 @@ from typing import Any
 
 from trainables.errors import CorpusError
 from trainables.importers.files import plural
+from trainables.importers.lfs import explain, is_stub
 
 NAMES = ("manifest.csv", "manifest.parquet")
 PLAIN = ("label", "audio", "video", "text", "split", "fold", "uid", "speaker", "dialogue", "start", "end")
@@ -65,6 +66,8 @@ def read_manifest(path: Path) -> Manifest:
     """CorpusError for what is neither of the two kinds, or cannot be read as it."""
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise CorpusError(f"{path}: a manifest is a .csv or a .parquet file")
+    if is_stub(path):
+        raise CorpusError(explain(1, 1, path))
     try:
         data = path.read_bytes()
     except OSError as error:

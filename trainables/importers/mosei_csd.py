@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from trainables.alignment.base import Segment, is_silence
 from trainables.errors import CorpusError, UserError
+from trainables.importers import lfs
 from trainables.importers.mosei_labels import COLUMNS, NAMES, Labelled
 from trainables.spec.corpus import SIX_EMOTIONS
 
@@ -63,6 +64,8 @@ def _opened(path: Path) -> Iterator[Any]:
         raise UserError(
             f"{path}: a .csd is HDF5, read by the package h5py, which is not installed: pip install 'orch[hdf5]'"
         ) from error
+    if lfs.is_stub(path):
+        raise CorpusError(lfs.explain(1, 1, path))
     try:
         with h5py.File(path, "r") as file:
             roots = [group for group in file.values() if isinstance(group, h5py.Group) and "data" in group]
