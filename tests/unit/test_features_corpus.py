@@ -552,6 +552,7 @@ def test_the_digest_of_a_large_hdf5_file_is_of_blocks(
         ({"alignment": {"type": "proportional"}}, "vectors have no words in time"),
         ({"several": True, "thresholds": (1,), "labels": ("a", "b")}, "drop either"),
         ({"names": {"audio": ""}}, "at least 1 character"),
+        ({"labels": ("a", "b", "a"), "thresholds": (1, 2)}, "a is named twice; name each class once"),
     ],
 )
 def test_settings_that_exclude_each_other_are_refused(fields: dict[str, Any], message: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from trainables.spec.any_corpus import AnyCorpus
 from trainables.spec.base import Count, Modality, Positive, Probability
@@ -14,6 +14,17 @@ SIX_EMOTIONS = ("happy", "sad", "anger", "surprise", "disgust", "fear")
 
 EMOTIONS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 """MELD's seven labels in the order of its own repository."""
+
+
+def _once(labels: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise ValueError(f"labels {list(labels)}: {', '.join(twice)} is named twice; name each class once")
+    return labels
+
+
+Labels = Annotated[tuple[str, ...], AfterValidator(_once)]
+"""The classes in order."""
 
 
 class MeldSpec(AnyCorpus):
@@ -147,7 +158,7 @@ class FeaturesCorpusSpec(AnyCorpus):
 
     type: Literal["features"] = "features"
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("audio", "visual")
-    labels: tuple[str, ...] = ()
+    labels: Labels = ()
     """The classes in order; empty: as the file names or numbers them."""
     thresholds: tuple[float, ...] = ()
     """Of a target that is a number: the ascending bounds between the classes, one fewer than `labels`; a value
@@ -192,7 +203,7 @@ class ManifestSpec(AnyCorpus):
     crops: ClassVar[bool] = True
 
     type: Literal["manifest"] = "manifest"
-    labels: tuple[str, ...] = ()
+    labels: Labels = ()
     """The classes in order; empty: those that occur, sorted. A label that is not among them is an error."""
     several: bool = False
     """Whether an utterance may have several labels: the column `label` then parts them by `|`, empty for none."""
