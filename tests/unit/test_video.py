@@ -150,6 +150,15 @@ def test_no_more_is_decoded_than_the_crop_needs(tmp_path: Path) -> None:
     assert reel.raw_seconds == pytest.approx(20)
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_clip_is_too_long_in_every_container(suffix: str, tmp_path: Path) -> None:
+    path = write_video(tmp_path / f"a.{suffix}", counting(200))
+    whole, part = read_images(path, VISUAL, 0.4, 2.0), read_images(path, VISUAL, 0.4, 2.0, start=1, end=5)
+    assert (whole.status, whole.reason) == ("too_long", "8.0 s of pictures; cropped to their first 2 s")
+    assert (part.status, part.reason) == ("too_long", "4.0 s of pictures; cropped to their first 2 s")
+    assert read_images(path, VISUAL, 0.4, 2.0, start=1, end=3).status == "ok"
+
+
 def test_lengths_are_brought_between_the_limits(tmp_path: Path) -> None:
     long = read_images(write_video(tmp_path / "long.mp4", counting(50)), VISUAL, 0.4, 1.0)
     assert (long.status, seen(long)) == ("too_long", [0, 5, 10, 15, 20])

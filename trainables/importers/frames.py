@@ -92,6 +92,8 @@ class Reel:
         """Of the part that was asked for: stated where decoding stopped early."""
         self.stated_seconds = 0.0
         """Of the part, as the stream itself says; 0 where it does not."""
+        self._told_seconds = 0.0
+        """The same, by the container where the stream says nothing, as in Matroska: it may count sound, too."""
 
     def frames(self) -> Iterator[Frame]:
         """Raises what libav raises for a file that it cannot open."""
@@ -114,7 +116,10 @@ class Reel:
         zero = origin(container)
         if source.duration is not None:
             ends = float(((source.start_time or 0) + source.duration) * source.time_base)
-            self.stated_seconds = self._part.within(ends - zero)
+            self.stated_seconds = self._told_seconds = self._part.within(ends - zero)
+        elif container.duration is not None:
+            ends = ((container.start_time or 0) + container.duration) / 1_000_000
+            self._told_seconds = self._part.within(ends - zero)
         if lead is not None:
             container.seek(int((zero + max(0.0, self._part.start - lead)) / source.time_base), stream=source)
         return self._timed(container, source, zero)
@@ -128,7 +133,7 @@ class Reel:
             if held and shown:
                 yield upright(held.frame, shown)
             if clock.done or (held is None and now.start - self._part.start >= self._limit):
-                self.raw_seconds = max(self._part.within(now.start), self.stated_seconds)
+                self.raw_seconds = max(self._part.within(now.start), self._told_seconds)
                 return
             held = now
         shown = clock.until(held.end) if held else 0
