@@ -128,9 +128,10 @@ class Loop:
                 break
         state = self.state
         self.student.load_state_dict(state.best)
+        # A late fusion is fitted anew: the last of several inputs that dev is scored on was not the whole one.
         dev = predict_dev(self.student, self.batcher, self.data, self.dev_rows)
         return TrainResult(
-            state.best_score, state.best_epoch, state.epoch, state.curves, dev, state.best,
+            state.best_score, state.best_epoch, state.epoch, state.curves, dev, self._weights(),
             count_parameters(self.student),
         )  # fmt: skip
 
@@ -272,7 +273,11 @@ class Loop:
         state.epoch = epoch
         if not state.counted or (counts and sign * score > sign * state.best_score):
             state.best_epoch, state.best_score, state.counted = epoch, score, counts
-            state.best = {k: v.detach().cpu().clone() for k, v in self.student.state_dict().items()}
+            state.best = self._weights()
+
+    def _weights(self) -> dict[str, Tensor]:
+        """The student's, on the CPU."""
+        return {k: v.detach().cpu().clone() for k, v in self.student.state_dict().items()}
 
     def _patience_is_over(self) -> bool:
         patience, state = self.run.training.patience, self.state
