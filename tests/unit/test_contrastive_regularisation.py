@@ -82,11 +82,22 @@ def test_without_alpha_the_student_is_the_controls(data: TransferSet) -> None:
 
 def test_it_needs_no_teacher(data: TransferSet) -> None:
     run = Case(data).run
-    assert needs_of(run).names == ("both",)
+    assert not needs_of(run).of_teachers
     assert teachers_needed(run) == ()
     assert unmet(run) == ""
     alone = run_of({"type": "cnn_lstm", "modalities": ["text"]}, {"type": "contrastive_regularisation"})
     assert "pairs audio with text" in unmet(alone)
+
+
+def test_every_modality_of_the_first_stage_is_weighed(tmp_path: Path) -> None:
+    modalities = ("audio", "text", "visual")
+    data = synthetic(tmp_path, modalities=modalities)
+    method = {"type": "contrastive_regularisation", "stages": "three", "weighting": "homoscedastic"}
+    student = {"type": "cross_modal_transformer", "modalities": modalities}
+    run = run_of(student, method, corpus={"type": "standin", "modalities": modalities})
+    assert unmet(run) == ""
+    curves = train(run, data, ListReporter(), threads=1).curves
+    assert {f"log_variance/ce_{m}" for m in modalities} <= set(curves[0])
 
 
 def test_three_stages_in_order(data: TransferSet) -> None:

@@ -27,7 +27,7 @@ from trainables.terms.pairs import PairsLoss
 
 class ContrastiveRegularisationMethod(TeachingMethod):
     def __init__(self, setting: Setting) -> None:
-        super().__init__(setting, ("ce", "ce_audio", "ce_text", "regulariser"))
+        super().__init__(setting, ("ce", *(f"ce_{m}" for m in setting.widths.pooled), "regulariser"))
         assert isinstance(setting.run.method, ContrastiveRegularisation)
         self._spec, widths = setting.run.method, setting.widths.pooled
         self._pairs = PairsLoss(self._spec.regulariser, setting)
