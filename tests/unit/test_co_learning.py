@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,15 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from tests.helpers.runs import KeepingReporter, small_run, without_seconds
+from tests.helpers.students import run_of as student_run
 from tests.helpers.transfer_sets import synthetic
 from trainables.batching import Batch, Batcher
+from trainables.evaluation import predict
+from trainables.late_fusion import fit
 from trainables.method import Setting
 from trainables.methods.co_learning import CoLearningMethod
 from trainables.reporter import ListReporter
-from trainables.run import train
+from trainables.run import load_student, train
 from trainables.spec import RunSpec
 from trainables.spec.base import MODALITIES
 from trainables.spec.method import CoLearning, subsets
@@ -162,8 +167,6 @@ def test_views_are_the_parts_and_nothing_else(data: TransferSet) -> None:
 
 
 def test_dropout_draws_every_input_alike(data: TransferSet) -> None:
-    import random
-
     run = run_of(mode="dropout")
     method, batch = method_of(run, data), batch_of(data, run, [10, 11])
     chance, seen = random.Random(0), dict[str, int]()
@@ -173,6 +176,28 @@ def test_dropout_draws_every_input_alike(data: TransferSet) -> None:
         seen[name] = seen.get(name, 0) + 1
     assert set(seen) == {"audio+visual", "audio", "visual"}
     assert all(150 < count < 250 for count in seen.values())
+
+
+def test_dropout_leaves_a_row_what_it_has_where_nothing_of_the_input_is_there(data: TransferSet) -> None:
+    """The first rows have no pictures: of pictures alone nothing would be left of them to learn the label from."""
+    method, batch = method_of(run := run_of(mode="dropout"), data), batch_of(data, run, [0, 10])
+    given = [method.given(batch, random.Random(seed)).streams for seed in range(20)]
+    assert all(streams["audio"].present[0] for streams in given if not streams["audio"].present[1])
+    there = torch.stack([streams["audio"].present | streams["visual"].present for streams in given])
+    assert there.all() and not torch.stack([streams["audio"].present[1] for streams in given]).all()
+
+
+def test_a_late_fusion_is_that_of_the_whole_input(tmp_path: Path) -> None:
+    """Dev is scored on each input, and each time what joins the members is fitted anew."""
+    data = synthetic(tmp_path, frames=True, segments=True)
+    student = {"type": "multi_level_fusion", "levels": ["frame"], "late": "weights"}
+    run = student_run(student, {"type": "co_learning"}, training={"epochs": 1})
+    result = train(run, data, ListReporter(), threads=1)
+    found = load_student(run, data, result.student_state)
+    members = predict(found, data, "dev").members
+    assert members is not None
+    expected = fit("weights", torch.from_numpy(members), torch.from_numpy(data.label[result.dev.index]))
+    torch.testing.assert_close(found.state_dict()["late.fitted"], expected.float())
 
 
 def test_the_epoch_is_chosen_by_the_mean_over_inputs(data: TransferSet) -> None:

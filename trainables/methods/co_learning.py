@@ -10,13 +10,13 @@ The student runs on the whole input and on parts of it with the same weights. De
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from trainables.absence import only
+from trainables.absence import only, without
 from trainables.batching import Batch
 from trainables.method import Setting, TeachingMethod
 from trainables.schedules import value
@@ -40,11 +40,12 @@ class CoLearningMethod(TeachingMethod):
         self._mutual = interacts and is_used(self._spec.mutual)
 
     def given(self, batch: Batch, chance: random.Random) -> Batch:
-        """Of `dropout` one input a batch, the whole among them, each as likely."""
+        """Of `dropout` one input a batch, the whole among them, each as likely; rows without any of it keep all."""
         if self._spec.mode != "dropout" or not self._parts:
             return batch
         kept = chance.choice([self._modalities, *self._parts.values()])
-        return only(batch, self._modalities, kept, self.setting.data.pad_id)
+        rows = self._there(batch, kept)
+        return without(batch, {m: rows for m in self._modalities if m not in kept}, self.setting.data.pad_id)
 
     def views(self, batch: Batch) -> dict[str, Batch]:
         if self._spec.mode == "dropout":
@@ -90,11 +91,15 @@ class CoLearningMethod(TeachingMethod):
         return torch.stack(pairs).mean()
 
     def _weights(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
-        """Of the samples in each part: 0 where nothing of the part is there.
+        """Of the samples in each part: 0 where nothing of the part is there."""
+        for name, part in self._parts.items():
+            yield name, batch.weights * self._there(batch, part)
 
-        Whether it is there the transfer set says, since several workers share one loss without the inputs.
+    def _there(self, batch: Batch, part: Sequence[Modality]) -> Tensor:
+        """bool [B]: whether anything of the part is there.
+
+        The transfer set says so, since several workers share one loss without the inputs.
         """
         rows = batch.index.cpu().numpy()
-        for name, part in self._parts.items():
-            there = torch.stack([torch.from_numpy(self.setting.data.present(m)[rows]) for m in part]).any(dim=0)
-            yield name, batch.weights * there.to(batch.weights.device)
+        there = torch.stack([torch.from_numpy(self.setting.data.present(m)[rows]) for m in part]).any(dim=0)
+        return there.to(batch.weights.device)
