@@ -9,7 +9,8 @@ import numpy as np
 from trainables.corpus import SPLITS
 from trainables.importers.features_labels import Truth
 from trainables.importers.features_streams import Stream
-from trainables.importers.files import plural
+from trainables.importers.files import plural, some
+from trainables.importers.speakers import shared_remark
 from trainables.spec.base import Modality
 
 
@@ -56,8 +57,7 @@ def _padded(part: Stream) -> tuple[int, int]:
 
 
 def _columns(columns: Sequence[int], width: int) -> str:
-    shown = ", ".join(map(str, columns[:5])) + (" …" if len(columns) > 5 else "")
-    what = f"{plural(len(columns), 'column', 'columns')} of {width} ({shown})"
+    what = f"{plural(len(columns), 'column', 'columns')} of {width} ({some([str(column) for column in columns])})"
     return f"{what} {'is' if len(columns) == 1 else 'are'}"
 
 
@@ -88,8 +88,4 @@ def _leaks(ids: Mapping[str, Sequence[str]], shared: Collection[str]) -> Iterato
             f"{plural(len(both), 'row of test has', 'rows of test have')} the name of a row of train or dev, as "
             f"{min(both)}: if they are the same, the scores are too good"
         )
-    if shared:
-        yield (
-            f"{plural(len(shared), 'speaker of test speaks', 'speakers of test speak')} in train or dev too, as "
-            f"{min(shared)}: the scores are not those of unknown speakers"
-        )
+    yield from shared_remark(shared)

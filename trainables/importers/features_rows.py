@@ -19,11 +19,9 @@ from trainables.importers.features_remarks import remarks_of
 from trainables.importers.features_streams import Stream, constant_columns, make_stream
 from trainables.importers.files import plural
 from trainables.importers.rows import RawRow
+from trainables.importers.speakers import NOBODY, shared_speakers
 from trainables.spec import FeaturesCorpusSpec
 from trainables.spec.base import MODALITIES, Modality
-
-NOBODY = "unknown"
-"""The speaker where none is named."""
 
 Streams = Mapping[Modality, Mapping[str, Stream]]
 """By modality and split."""
@@ -75,7 +73,7 @@ def read_rows(stored: Sequence[Stored], spec: FeaturesCorpusSpec, place: Path) -
         for split, count in counts.items()
         for row in _rows(split, ids[split] or _numbers(count), speakers[split] or [NOBODY] * count, streams, truth)
     ]
-    shared = _shared(speakers)
+    shared = shared_speakers(speakers)
     return Read(
         rows=rows,
         labels=truth.labels,
@@ -179,12 +177,6 @@ def _texts(arrays: _Arrays, split: str, what: str, count: int) -> list[str]:
         if first.setdefault(text, row) != row:
             raise CorpusError(f"{where}: row {row}: {text!r} is row {first[text]}'s already")
     return found
-
-
-def _shared(speakers: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
-    """By split: who speaks in it and in another split too."""
-    others = {split: {who for s in SPLITS if s != split for who in speakers[s]} for split in SPLITS}
-    return {split: set(speakers[split]) & others[split] for split in SPLITS}
 
 
 def _unread(names: Sequence[str]) -> Iterator[str]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainables.corpus import SPLITS
 from trainables.errors import CorpusError
 from trainables.folds import next_is_dev
-from trainables.importers.files import plural
 from trainables.importers.manifest_boxes import boxes_of
 from trainables.importers.manifest_labels import labels_of, number_of, targets_of, votes_of
 from trainables.importers.manifest_table import Manifest
 from trainables.importers.rows import RawRow
+from trainables.importers.speakers import NOBODY, shared_remark, shared_speakers
 from trainables.spec import ManifestSpec
-
-NOBODY = "unknown"
-"""The speaker of a row that names none."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +64,9 @@ def read_rows(manifest: Manifest, spec: ManifestSpec) -> Read:
             box=boxes[index],
         )
         rows.append(row)
-    shared = _shared_speakers([_speaker(cells) for cells in manifest.rows], folds)
+    shared = _shared([_speaker(cells) for cells in manifest.rows], folds)
     disjoint = [split for split in SPLITS if not shared[split]] if "speaker" in manifest.columns else []
-    return Read(rows, labels, disjoint, [*unboxed, *_remarks(manifest, shared["test"] - {NOBODY})])
+    return Read(rows, labels, disjoint, [*unboxed, *shared_remark(shared["test"] - {NOBODY})])
 
 
 def _folds(manifest: Manifest, spec: ManifestSpec) -> list[list[str]]:
@@ -147,21 +144,13 @@ def _part(manifest: Manifest, index: int) -> tuple[float, float | None]:
     return start, end
 
 
-def _shared_speakers(speakers: Sequence[str], folds: Sequence[Sequence[str]]) -> dict[str, set[str]]:
+def _shared(speakers: Sequence[str], folds: Sequence[Sequence[str]]) -> dict[str, set[str]]:
     """By split: who speaks in it and in another split too, in any fold."""
     shared: dict[str, set[str]] = {split: set() for split in SPLITS}
     for column in zip(*folds, strict=True):
         heard: dict[str, set[str]] = {split: set() for split in SPLITS}
         for speaker, split in zip(speakers, column, strict=True):
             heard[split].add(speaker)
-        for split in SPLITS:
-            shared[split] |= heard[split] & set().union(*(heard[other] for other in SPLITS if other != split))
+        for split, who in shared_speakers(heard).items():
+            shared[split] |= who
     return shared
-
-
-def _remarks(manifest: Manifest, shared: set[str]) -> Iterator[str]:
-    if "speaker" in manifest.columns and shared:
-        yield (
-            f"{plural(len(shared), 'speaker of test speaks', 'speakers of test speak')} in train or dev too, as "
-            f"{min(shared)}: the scores are not those of unknown speakers"
-        )
