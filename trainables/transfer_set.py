@@ -35,6 +35,8 @@ TOKEN_TABLE = "token_table.safetensors"
 _META = "meta.json"
 _STRINGS = ("uid", "split", "dialogue", "speaker")
 _NUMBERS = (("label", "int64"), ("text_hash", "int64"), ("seconds", "float32"))
+LIST_MOST = int(np.iinfo(np.int32).max)
+"""Values that a column of Arrow lists numbers in int32: those of 131 071 pictures of 128 by 128."""
 _ABSENT = "has_{}"
 """The column that says where a modality is there; a modality without it is there in every row."""
 
@@ -360,9 +362,11 @@ def flat(table: pa.Table, name: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
 
 
 def list_column(values: Sequence[NDArray[Any]], dtype: Any) -> pa.Array:
-    """Rows of any shape as a list column of their values."""
+    """Rows of any shape as a list column of their values, a large one where an int32 cannot number them."""
     import pyarrow as pa
 
-    offsets = np.concatenate([[0], np.cumsum([v.size for v in values])]).astype(np.int32)
-    joined = np.concatenate([np.asarray(v, dtype=dtype).ravel() for v in values])
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(joined))
+    offsets = np.cumsum([0, *(v.size for v in values)], dtype=np.int64)
+    joined = pa.array(np.concatenate([np.asarray(v, dtype=dtype).ravel() for v in values]))
+    if offsets[-1] > LIST_MOST:
+        return pa.LargeListArray.from_arrays(pa.array(offsets), joined)
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), joined)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.helpers.transfer_sets import FINGERPRINT, synthetic
+from trainables import transfer_set
 from trainables.errors import ArtifactError
+from trainables.spec.base import MODALITIES
 from trainables.storage import Storage
-from trainables.transfer_set import TransferSet, materialise, prefix, shard_name
+from trainables.transfer_set import TransferSet, flat, list_column, materialise, prefix, shard_name
 
 
 def test_every_column_has_its_shape(tmp_path: Path) -> None:
@@ -95,3 +99,26 @@ def test_a_damaged_shard_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
 def test_an_unfinished_harvest_is_no_transfer_set(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="not finished"):
         materialise(Storage(str(tmp_path)), FINGERPRINT, tmp_path / "cache")
+
+
+def test_more_values_than_an_int32_numbers_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = synthetic(tmp_path / "plain", n=50, modalities=MODALITIES)
+    monkeypatch.setattr(transfer_set, "LIST_MOST", 0)
+    large = synthetic(tmp_path / "large", n=50, modalities=MODALITIES)
+    with Storage(str(tmp_path / "large" / "store")).open(f"{prefix(FINGERPRINT)}/{shard_name(0)}") as handle:
+        types = {field.name: field.type for field in pq.read_schema(handle)}
+    assert pa.types.is_large_list(types["visual.stream"]) and types["visual.stream"].value_type == pa.uint8()
+    for modality, stream in plain.streams.items():
+        np.testing.assert_array_equal(large.streams[modality].values, stream.values)
+        np.testing.assert_array_equal(large.streams[modality].offsets, stream.offsets)
+    np.testing.assert_array_equal(large.teachers["fusion"].logits, plain.teachers["fusion"].logits)
+
+
+def test_rows_of_a_small_list_fit_beside_those_of_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged shard has the clean one's columns, and fewer rows."""
+    rows = [np.arange(3), np.arange(4)]
+    small = list_column(rows, np.int32)
+    monkeypatch.setattr(transfer_set, "LIST_MOST", 6)
+    large = pa.table({"words": list_column(rows, np.int32)})
+    joined = pa.table({"words": small}, schema=large.schema)
+    assert joined == large and flat(joined, "words")[1].tolist() == [3, 4]
