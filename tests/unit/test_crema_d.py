@@ -162,11 +162,14 @@ def test_pictures_alone_need_no_sound(tmp_path: Path) -> None:
     for clip in names():
         write_take(path_of(root, clip, ".flv"), sound=False)
     path_of(root, names()[3], ".flv").unlink()
+    other = path_of(root, names()[4], ".flv")
+    other.rename(other.with_suffix(".mp4"))
     record, rows = prepared(root, CremaDSpec(modalities=("visual",)))
     assert {row["audio"] for row in rows.values()} == {None}
     assert {uid for uid, row in rows.items() if row["status"] != "ok"} == {names()[3]}
     assert rows[names()[3]]["status"] == "missing_media"
     assert record.info["votes_of"] == "face"
+    assert "pictures were read from flv (10), mp4 (1)" in remarks(record)
 
 
 def test_pictures_without_any_video_are_refused(tmp_path: Path) -> None:

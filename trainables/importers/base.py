@@ -36,8 +36,9 @@ class Prepared:
     problems: tuple[Problem, ...] = ()
     info: dict[str, Any] = field(default_factory=dict)
     """JSON only. It is laid over {labels, expected, stand_in, problems, extra_clips, remarks, ceilings, excluded,
-    speaker_disjoint}: `excluded` counts the raw rows left out by their own label (they have no row here), and
-    `speaker_disjoint` names the splits whose speakers speak in no other (checked)."""
+    speaker_disjoint, multi_label, widths}: `excluded` counts the raw rows left out by their own label (they have
+    no row here), `speaker_disjoint` names the splits whose speakers speak in no other (checked), and `widths` are
+    those of the vectors by modality."""
 
 
 class Importer(Protocol[SpecT_contra]):

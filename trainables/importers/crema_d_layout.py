@@ -73,14 +73,14 @@ class Layout:
         return total.hexdigest()[:16]
 
     def remarks(self) -> Iterator[str]:
-        for what, clips, usual in (("sound", self.sound, ".wav"), ("pictures", self.pictures, ".flv")):
+        for what, clips, usual in (("sound was", self.sound, ".wav"), ("pictures were", self.pictures, ".flv")):
             if clips is None:
                 continue
             yield from clips.twice()
             formats = Counter(clip.path.suffix.lower() for clip in clips.of.values())
             if set(formats) != {usual}:
                 told = ", ".join(f"{format_[1:]} ({count})" for format_, count in formats.most_common())
-                yield f"{what} was read from {told}"
+                yield f"{what} read from {told}"
         absent = len(self.names) - len(self.pictures.of) if self.pictures else 0
         if absent:
             yield f"{plural(absent, 'clip has', 'clips have')} no video"
