@@ -47,6 +47,8 @@ STREAM_TYPES: dict[StreamKind, str] = {
     "images": "uint8",
     "vectors": "float16",
 }
+HALF_MAX = 65504.0
+"""The largest number of float16."""
 NORMALISED: tuple[StreamKind, ...] = ("log_mel", "vectors")
 """What is stored as it is and normalised, when a node decodes it, with the train split's mean and deviation."""
 
@@ -349,7 +351,7 @@ class _Writer:
         values = values.reshape(-1, *shape)
         if scale is not None:
             mean, std = scale
-            values = (values.astype(np.float32) - mean) / std
+            values = np.clip((values.astype(np.float32) - mean) / std, -HALF_MAX, HALF_MAX)
         out = self._array(name, dtype, shape, self._info["lengths"][name])
         out[start : ends[-1]] = values
 

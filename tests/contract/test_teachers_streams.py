@@ -235,3 +235,14 @@ def test_vectors_are_normalised_by_the_train_rows_that_have_them(tmp_path: Path)
     values = audio.values[used].astype(np.float64)
     assert np.abs(values.mean(0)).max() < 2e-2 and np.abs(values.std(0) - 1).max() < 2e-2
     assert np.diff(audio.offsets)[:5].tolist() == [1, 2, 3, 1, 5]
+
+
+def test_vectors_that_float16_cannot_hold_are_normalised_all_the_same(tmp_path: Path) -> None:
+    run = without_teachers({"type": "features", "modalities": ["audio", "visual"]}, ["audio", "visual"])
+    found = []
+    for scale in (1.0, 1e6):
+        storage = Storage(str(tmp_path / f"{scale}" / "store"))
+        small_corpus(storage, vectors=True, scale=scale)
+        found.append(harvested(HarvestPlan(storage, run, CORPUS, {}, Needs()), tmp_path / f"{scale}"))
+    for small, large in zip(*(data.streams.values() for data in found), strict=True):
+        np.testing.assert_allclose(large.values.astype(float), small.values.astype(float), atol=1e-2)

@@ -48,13 +48,15 @@ def small_corpus(
     pictures: bool = False,
     several: bool = False,
     vectors: bool = False,
+    scale: float = 1.0,
 ) -> str:
     """60 % train, 20 % dev, 20 % test; one word and the pitch of a tone tell the label; two clips are missing.
 
     `aligned`: four words, eight syllables and sixteen phones of equal length, but for every tenth row.
     `pictures`: one to five a row, whose colour tells the label; u5 and u38 have none.
     `several`: the row's label and, in every second row, the next one.
-    `vectors`: in place of all else, one to five of 4 for audio (u3 has none) and as many of 2 for pictures.
+    `vectors`: in place of all else, one to five of 4 for audio (u3 has none) and as many of 2 for pictures,
+    `scale` times as large.
     """
     rng = np.random.default_rng(0)
     rows = [
@@ -62,7 +64,7 @@ def small_corpus(
         | (_times(i) if aligned else {})
         | (_pictures(i) if pictures else {})
         | (_targets(i) if several else {})
-        | (_vectors(rng, i) if vectors else {})
+        | (_vectors(rng, i, scale) if vectors else {})
         for i in range(n)
     ]
     folder = Path(storage.root).parent / "corpus"
@@ -112,12 +114,13 @@ def _pictures(index: int) -> dict[str, Any]:
     return {"images": [encode_image(Image.fromarray(frame)) for frame in frames]}
 
 
-def _vectors(rng: np.random.Generator, index: int) -> dict[str, Any]:
+def _vectors(rng: np.random.Generator, index: int, scale: float) -> dict[str, Any]:
     """Of another mean and deviation in every column, with the label in the first."""
     found: dict[str, Any] = {"audio": None, "text": ""}
     for modality, width in WIDTHS.items():
         values = 5 + np.arange(1, width + 1) * rng.normal(size=(1 + index % 5, width))
         values[:, 0] += 3 * (index % 3)
+        values *= scale
         absent = modality == "audio" and index == 3
         found[f"{modality}_vectors"] = None if absent else values.astype(np.float32).ravel().tolist()
     return found

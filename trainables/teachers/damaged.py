@@ -27,7 +27,7 @@ from trainables.spec.robustness import Condition
 from trainables.teachers.damaged_plan import DamagedPlan
 from trainables.teachers.harvest import SUMS, Harvester
 from trainables.teachers.plan import HarvestPlan
-from trainables.transfer_set import STREAM_TYPES, flat, list_column, shard_name, step_shape, stream_column
+from trainables.transfer_set import flat, list_column, shard_name, step_shape, stream_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,7 +90,7 @@ class Damager:
         harmed, modality = self.damages.done(rows, condition), condition.modality
         columns: dict[str, Any] = {"split": pa.array([condition.name] * len(rows))}
         for stream in self.harvester.streams(harmed, modality).values():
-            columns[stream_column(modality)] = list_column(stream.rows, STREAM_TYPES[stream.kind])
+            columns[stream_column(modality)] = list_column(stream.rows, stream.stored)
         if modality in self.harvester.teachers and self.plan.taught:
             columns |= self._taught(modality, harmed)
         return pa.table({name: columns.get(name, clean[name]) for name in clean.column_names}, schema=clean.schema)

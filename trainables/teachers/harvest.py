@@ -29,6 +29,7 @@ from trainables.teachers.store import FineTuned, fetch_teacher
 from trainables.teachers.task import source_of
 from trainables.teachers.utterances import corpus_record, label_numbers, labels_of, utterances_of
 from trainables.transfer_set import (
+    HALF_MAX,
     NORMALISED,
     STREAM_TYPES,
     StreamKind,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 SUMS = b"orch.sums"
 _PLAIN = ("uid", "split", "dialogue", "speaker", "text_hash", "seconds")
-_HALF_MAX = 65504.0
 
 
 class Harvester:
@@ -92,7 +92,7 @@ class Harvester:
             if stream.kind in NORMALISED:
                 used = stream.there & train
                 sums["moments"][modality] = moments([r for r, use in zip(stream.rows, used, strict=True) if use])
-            _sequence(columns, sums, stream_column(modality), stream.rows, STREAM_TYPES[stream.kind])
+            _sequence(columns, sums, stream_column(modality), stream.rows, stream.stored)
         self._teach(table, columns, sums)
         return pa.table(columns), sums
 
@@ -222,6 +222,12 @@ class StudentRows:
     there: np.ndarray[Any, Any]
     """[rows] bool"""
 
+    @property
+    def stored(self) -> str:
+        """The type of its column: float32 where float16 cannot hold the vectors, which normalised it can."""
+        wide = self.kind == "vectors" and any(np.abs(row).max() > HALF_MAX for row in self.rows)
+        return "float32" if wide else STREAM_TYPES[self.kind]
+
 
 def vector_rows(column: Any, width: int) -> StudentRows:
     """Rows of [T, width]."""
@@ -263,7 +269,7 @@ def votes_of(rows: list[Any], classes: int) -> list[np.ndarray[Any, Any]]:
 
 def _half(values: Tensor) -> Tensor:
     """float16 on the CPU, kept finite."""
-    return values.float().clamp(-_HALF_MAX, _HALF_MAX).half().cpu()
+    return values.float().clamp(-HALF_MAX, HALF_MAX).half().cpu()
 
 
 def _sequence(columns: Any, sums: Any, name: str, rows: list[np.ndarray[Any, Any]], dtype: Any) -> None:
