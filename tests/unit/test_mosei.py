@@ -25,6 +25,7 @@ from trainables.importers.lfs import STUB, explain
 from trainables.importers.mosei import MoseiImporter
 from trainables.importers.mosei_folds import VIDEOS, official_split
 from trainables.importers.mosei_layout import find_layout
+from trainables.importers.mosei_rows import read_rows
 from trainables.prepare import corpus_fingerprint, prepare, problem_table
 from trainables.spec import MoseiSpec
 from trainables.spec.base import Modality
@@ -316,6 +317,16 @@ def test_what_is_missing_is_named(tmp_path: Path, gone: str, modalities: Sequenc
         path.unlink()
     with pytest.raises(CorpusError, match=message):
         MoseiImporter().source_digest(MoseiSpec(modalities=tuple(modalities)), root)
+
+
+def test_a_readme_is_no_transcript(tmp_path: Path) -> None:
+    root = tree(tmp_path)
+    for path in root.rglob("*.txt"):
+        path.unlink()
+    (root / "README.txt").write_text("Raw/Transcript is another archive")
+    with pytest.raises(CorpusError, match="neither 1 text file nor words in time say what is said in any"):
+        read_rows(find_layout(root, ("audio", "text")), MoseiSpec())
+    assert read_rows(find_layout(root, SOUND), MoseiSpec(modalities=SOUND)).rows
 
 
 def test_a_root_is_asked_for() -> None:

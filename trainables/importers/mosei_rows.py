@@ -48,6 +48,12 @@ def read_rows(layout: Layout, spec: MoseiSpec) -> Read:
         video = one.segment.video
         rows.append(_row(one, label, layout, spec, split=split[video], turn=turns[video]))
         turns[video] += 1
+    if "text" in spec.modalities and rows and not any(row.text for row in rows):
+        files = plural(len(layout.transcripts), "text file", "text files")
+        raise CorpusError(
+            f"{layout.root}: neither {files} nor words in time say what is said in any labelled segment; modalities "
+            '["audio"] needs no words'
+        )
     videos = {segment.video for segment in segments}
     said = [*remarks, *_videos(kept, segments), *_values(kept), *_sound(rows, spec), *layout.remarks()]
     return Read(rows, dict(excluded.most_common()), sorted(layout.videos - videos), said)
