@@ -31,7 +31,7 @@ from trainables.storage import Storage
 if TYPE_CHECKING:
     from orchestrator.evaluations import Confirmed
 
-SUMMARY_SCHEMA = 4
+SUMMARY_SCHEMA = 5
 
 
 def sweep(
@@ -218,6 +218,7 @@ def _work_out(
     rows = [scored.row for scored in (*students, *teachers)]
     for row in rows:
         stages.observer.model_confirmed(row)
+    bounded, bounds = ceilings(corpus, metric)
     return Summary(
         experiment=spec.name,
         fingerprint=plan.sweep,
@@ -228,7 +229,8 @@ def _work_out(
         leaderboard=rows,
         front=[t.number for t in ranked(trials, spec.search.objectives)] if spec.several_objectives else [],
         gains=gains(best, controls, metric, resamples),
-        ceilings=ceilings(corpus),
+        ceilings=bounds,
+        ceilings_metric=bounded,
         alignment=corpus.info["alignment"]["source"] if plan.reads_segments else {},
         comparable=corpus.info["alignment"]["comparable"] or not plan.reads_segments,
         paths=paths(stages),
@@ -255,9 +257,10 @@ def counts(trials: list[TrialRecord]) -> TrialCounts:
     )
 
 
-def ceilings(corpus: Record) -> dict[str, float] | None:
-    """The Bayes ceilings that the stand-in's record holds; None for a real corpus."""
-    return corpus.info.get("ceilings") or None
+def ceilings(corpus: Record, metric: str) -> tuple[str, dict[str, float] | None]:
+    """The score that the stand-in's record has Bayes ceilings of, `metric` where it can, and they; None elsewhere."""
+    own = corpus.info.get(f"ceilings_{metric}")
+    return (metric, own) if own else ("weighted_f1", corpus.info.get("ceilings") or None)
 
 
 def paths(stages: Stages) -> dict[str, str]:

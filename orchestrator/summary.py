@@ -49,8 +49,8 @@ class Summary(_Value):
     """Best first within a role; scores are of the test split."""
     gains: list[Gain]
     ceilings: dict[str, float] | None
-    """The weighted F1 that the stand-in's generating rules allow a perfect reader (Bayes) of each subset of its
-    modalities, as `audio+visual`; None off the stand-in."""
+    """The score that the stand-in's generating rules allow a perfect reader (Bayes) of each subset of its modalities,
+    as `audio+visual`; None off the stand-in."""
     paths: dict[str, str]
     """Where everything lies, by what it is: storage, sweep, models, mlflow, ..."""
     front: list[int] = []
@@ -63,6 +63,8 @@ class Summary(_Value):
     """Rows by the source of the segments that were read; empty where none were."""
     comparable: bool = True
     """False where the segments are no alignment, only equal shares: the scores compare with no one else's."""
+    ceilings_metric: str = "weighted_f1"
+    """The score that the ceilings are of: the sweep's own where they are known of it."""
     inputs: list[str] = []
     """The sets of modalities over which a dev score of the method is the mean, where there are several."""
     ablations: list[Gain] = []

@@ -52,7 +52,7 @@ def summary_view(summary: Summary, ui_command: str = "orch ui") -> RenderableTyp
         told = f"Confusion of {summary.leaderboard[0].name}: label by prediction, % of the label's test rows"
         parts += [Text(told, style="bold"), confusion(summary.leaderboard[0], summary.labels)]
     if summary.ceilings is not None:
-        parts.append(Text(words.ceilings(summary.ceilings)))
+        parts.append(Text(words.ceilings(summary.ceilings, summary.ceilings_metric)))
     if summary.front:
         parts.append(Text(f"Pareto front on dev: trials {', '.join(map(str, summary.front))}"))
     if summary.trials.total:

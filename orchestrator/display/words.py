@@ -79,7 +79,7 @@ def params(values: Mapping[str, Any], names: Mapping[str, str]) -> str:
     return " ".join(f"{names.get(path, path)}={number(value)}" for path, value in values.items())
 
 
-def ceilings(found: Mapping[str, float]) -> str:
+def ceilings(found: Mapping[str, float], metric: str = "weighted_f1") -> str:
     """The best that the stand-in's rules allow, by the modalities that are read."""
     told = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
-    return f"Bayes ceilings (weighted F1): {told}"
+    return f"Bayes ceilings ({metric}): {told}"

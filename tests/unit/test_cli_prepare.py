@@ -77,7 +77,7 @@ def test_the_stand_in_says_what_it_is_and_what_its_rules_allow() -> None:
     Console(file=stream, width=80, color_system=None).print(view)
     text = "\n".join(squeezed(stream.getvalue()))
     assert text.startswith("STAND-IN CORPUS")
-    assert "Bayes ceilings (weighted F1): audio 0.551, text 0.552, audio+text 0.710\n" in text
+    assert "Bayes ceilings (weighted_f1): audio 0.551, text 0.552, audio+text 0.710\n" in text
     assert "train 8 – 0\n" in text
     assert "1 clip without a row, left out: dia0_utt9.mp4" in text
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,9 +16,10 @@ from orchestrator import label_scores, robustness
 from orchestrator.confusion import as_columns
 from orchestrator.display.tables import print_summary
 from orchestrator.events import ConditionScore, Interval, LabelScore, ModelRow, Spread
-from orchestrator.pipeline import scored_inputs, store_tables, stored_summary
+from orchestrator.pipeline import ceilings, scored_inputs, store_tables, stored_summary
 from orchestrator.summary import Gain, Summary
 from tests.helpers.sweeps import row, summary
+from trainables.artifacts import Record
 from trainables.spec import RunSpec
 from trainables.storage import Storage
 
@@ -45,6 +48,7 @@ def test_the_document_has_the_promised_keys() -> None:
         "labels",
         "alignment",
         "comparable",
+        "ceilings_metric",
         "inputs",
         "ablations",
     ]
@@ -71,7 +75,7 @@ def test_the_page_fits_and_holds_everything(width: int) -> None:
         "teacher-fusion teacher 0.571 0.571 [0.531, 0.611] 94.4 M",
         "over default +0.010 [-0.010, +0.030]\n",
         "over supervised +0.040 [+0.012, +0.068] clear of 0",
-        "Bayes ceilings (weighted F1): audio 0.551, text 0.552, audio+text 0.710",
+        "Bayes ceilings (weighted_f1): audio 0.551, text 0.552, audio+text 0.710",
         "12 trials: 8 completed, 3 pruned, 1 failed",
         "sweep /data/orch-store/sweeps/cmd-meld-0123456789abcdef",
         "to look orch ui",
@@ -273,3 +277,15 @@ def test_a_dev_score_of_several_inputs_says_so() -> None:
     assert inputs == ["audio+visual", "audio", "visual"] and scored_inputs(RunSpec()) == []
     told = "dev of such a method is the mean over its inputs: audio+visual, audio, visual"
     assert told in page(summary(inputs=inputs)) and not any("inputs" in line for line in page(summary()))
+
+
+@pytest.mark.parametrize(
+    ("metric", "told"),
+    [("balanced_accuracy", ("balanced_accuracy", {"audio": 0.7})), ("uar", ("weighted_f1", {"audio": 0.5}))],
+)
+def test_ceilings_are_of_the_sweeps_own_score_where_they_are_known(metric: str, told: Any) -> None:
+    info = {"ceilings": {"audio": 0.5}, "ceilings_balanced_accuracy": {"audio": 0.7}}
+    record = Record(kind="corpus", fingerprint="f", spec={}, info=info, created=datetime.now(UTC))
+    assert ceilings(record, metric) == told
+    real = record.model_copy(update={"info": {"ceilings": None}})
+    assert ceilings(real, metric)[1] is None
