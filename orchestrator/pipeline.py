@@ -258,7 +258,7 @@ def counts(trials: list[TrialRecord]) -> TrialCounts:
 
 
 def ceilings(corpus: Record, metric: str) -> tuple[str, dict[str, float] | None]:
-    """The score that the stand-in's record has Bayes ceilings of, `metric` where it can, and they; None elsewhere."""
+    """Of which score the stand-in has Bayes ceilings, `metric` where it can be, and they; None off the stand-in."""
     own = corpus.info.get(f"ceilings_{metric}")
     return (metric, own) if own else ("weighted_f1", corpus.info.get("ceilings") or None)
 

@@ -49,8 +49,8 @@ class Summary(_Value):
     """Best first within a role; scores are of the test split."""
     gains: list[Gain]
     ceilings: dict[str, float] | None
-    """The score that the stand-in's generating rules allow a perfect reader (Bayes) of each subset of its modalities,
-    as `audio+visual`; None off the stand-in."""
+    """The score that the stand-in's generating rules allow a perfect reader (Bayes) of each subset of its
+    modalities, as `audio+visual`; None off the stand-in."""
     paths: dict[str, str]
     """Where everything lies, by what it is: storage, sweep, models, mlflow, ..."""
     front: list[int] = []
