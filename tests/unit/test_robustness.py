@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from tests.helpers.runs import small_run
 from tests.helpers.transfer_sets import synthetic
@@ -44,6 +46,20 @@ def test_a_student_stands_the_conditions_of_what_it_reads() -> None:
     names = condition_names(("audio", "text"), every)
     assert names[:4] == ("only-audio", "only-text", "white-20dB", "white-10dB")
     assert len(names) == 2 + 6 + 4 and len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ({"snr": (10, 0, 10)}, "white-10dB"),
+        ({"noises": ("babble", "babble")}, "babble-20dB"),
+        ({"words_dropped": (0.1, 0.10000001)}, "words-dropped-10%"),
+    ],
+)
+def test_a_condition_is_named_once(spec: dict[str, Any], name: str) -> None:
+    """Two splits of one name would be one of twice the rows, found out when all models are trained."""
+    with pytest.raises(ValidationError, match=f"condition {name} is there twice"):
+        RobustnessSpec.model_validate(spec)
 
 
 def test_the_identity_is_that_of_all_that_is_read() -> None:

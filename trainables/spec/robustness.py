@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trainables.spec.base import Count, Modality, Spec
 
@@ -55,6 +56,14 @@ class RobustnessSpec(Spec):
     frames_dropped: tuple[Share, ...] = (0.3, 0.7)
     """Pictures lost one by one, the last one there standing in for each."""
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _apart(self) -> RobustnessSpec:
+        """A condition's name is that of its split, to six digits of its level."""
+        twice = [name for name, count in Counter(c.name for c in self._every()).items() if count > 1]
+        if twice:
+            raise ValueError(f"condition {twice[0]} is there twice; name each noise and each level once")
+        return self
 
     def conditions(self, modalities: Sequence[Modality], *, vectors: bool = False) -> tuple[Condition, ...]:
         """Those that do harm to one of these modalities; of mere vectors only losses in time make sense."""
