@@ -18,8 +18,9 @@ from orchestrator.tracking.observer import Level
 from tests.helpers.batches import row_of
 from tests.helpers.transfer_sets import synthetic
 from trainables.evaluation import export, predict
-from trainables.spec import RunSpec
-from trainables.spec.student import AnyStudent, AudioTextTransformer, MultiLevelFusion
+from trainables.spec import RunSpec, StandInSpec
+from trainables.spec.base import MODALITIES, Modality
+from trainables.spec.student import AnyStudent, AudioTextTransformer, CrossModalTransformer, MultiLevelFusion
 from trainables.students import build_student
 from trainables.transfer_set import TransferSet
 
@@ -40,31 +41,49 @@ print(json.dumps({
 """
 
 
-def rows(data: TransferSet, index: np.ndarray[Any, Any]) -> dict[str, list[Any]]:
-    return {
-        "frames": [row_of(data, "audio", i).astype(float).tolist() for i in index],
-        "tokens": [row_of(data, "text", i).tolist() for i in index],
-    }
+COLUMNS: dict[Modality, str] = {"audio": "frames", "text": "tokens", "visual": "images"}
+SOUND: dict[str, Any] = {"audio": ["log_mel", 80], "text": ["tokens", 500], "visual": ["images", 48]}
+VECTORS: dict[str, Any] = {"audio": ["vectors", 74], "visual": ["vectors", 36]}
+EVERY = CrossModalTransformer(modalities=MODALITIES, width=16, heads=2)
+
+
+def rows(
+    data: TransferSet, index: np.ndarray[Any, Any], modalities: tuple[Modality, ...]
+) -> dict[str, list[Any] | None]:
+    return {COLUMNS[m]: [row_of(data, m, i).tolist() for i in index] for m in modalities}
 
 
 @pytest.mark.parametrize(
-    ("student", "names"),
+    ("student", "streams", "names"),
     [
-        (AudioTextTransformer(), ["frames", "tokens"]),
-        (AudioTextTransformer(modalities=("text",)), ["tokens"]),
-        (AudioTextTransformer(modalities=("audio",)), ["frames"]),
-        (MultiLevelFusion(levels=("frame", "word")), ["audio_frames", "text_frames", "word_segments"]),
-        (MultiLevelFusion(modalities=("text",)), ["text_frames"]),
+        (AudioTextTransformer(), SOUND, ["frames", "tokens"]),
+        (AudioTextTransformer(modalities=("text",)), SOUND, ["tokens"]),
+        (AudioTextTransformer(modalities=("audio",)), SOUND, ["frames"]),
+        (EVERY, SOUND, ["frames", "tokens", "images"]),
+        (CrossModalTransformer(), VECTORS, ["audio_vectors", "visual_vectors"]),
+        (MultiLevelFusion(levels=("frame", "word")), SOUND, ["audio_frames", "text_frames", "word_segments"]),
+        (MultiLevelFusion(modalities=("text",)), SOUND, ["text_frames"]),
     ],
 )
-def test_the_signature_asks_for_what_the_student_reads(student: AnyStudent, names: list[str]) -> None:
-    found = signature({"student": student.model_dump(mode="json"), "labels": ["joy", "anger"]})
+def test_the_signature_asks_for_what_the_student_reads(
+    student: AnyStudent, streams: dict[str, Any], names: list[str]
+) -> None:
+    facts = {"student": student.model_dump(mode="json"), "sizes": {"streams": streams}, "labels": ["joy", "anger"]}
+    found = signature(facts)
     assert found.inputs.input_names() == names and found.outputs.input_names() == ["joy", "anger"]
+    assert found.inputs.required_input_names() == ([] if student.reads_vectors else names)
 
 
-def test_the_model_loads_and_answers_as_the_student(tmp_path: Path) -> None:
-    data = synthetic(tmp_path)
-    run = RunSpec(student=AudioTextTransformer(width=16, heads=2))
+@pytest.mark.parametrize(
+    ("spec", "kept"),
+    [(AudioTextTransformer(width=16, heads=2), ("audio", "text")), (EVERY, ("audio",))],
+    ids=["all-it-reads", "a-column-left-out-and-one-of-nulls"],
+)
+def test_the_model_loads_and_answers_as_the_student(
+    tmp_path: Path, spec: AudioTextTransformer | CrossModalTransformer, kept: tuple[Modality, ...]
+) -> None:
+    data = synthetic(tmp_path, modalities=spec.modalities, missing=0)
+    run = RunSpec(corpus=StandInSpec(modalities=spec.modalities), student=spec)
     student = build_student(run.student, data, seed=0)
     export(student, run, data, tmp_path / "exported")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
@@ -86,13 +105,16 @@ def test_the_model_loads_and_answers_as_the_student(tmp_path: Path) -> None:
     assert logged.params["student.width"] == "16"
     files = [p for p in (tmp_path / "mlflow-artifacts").rglob("*") if p.is_file()]
     assert not [p for p in files if p.suffix in (".pkl", ".pickle", ".pt", ".bin")]
-    expected = predict(student, data, "test")
-    (tmp_path / "rows.json").write_text(json.dumps(rows(data, expected.index)))
+    expected = predict(student, data, "test", kept=kept)
+    given = rows(data, expected.index, kept)
+    if "text" not in kept:
+        given["tokens"] = None
+    (tmp_path / "rows.json").write_text(json.dumps(given))
     command = [sys.executable, "-c", LOAD, uri, f"models:/{logged.model_id}", str(tmp_path / "rows.json")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout.splitlines()[-1])
     assert Path(answer["code"]).is_relative_to(tmp_path), "the model does not carry its own code"
     assert answer["labels"] == answer["outputs"] == list(data.labels)
-    assert answer["inputs"] == ["frames", "tokens"]
+    assert answer["inputs"] == [COLUMNS[m] for m in spec.modalities]
     np.testing.assert_allclose(answer["probabilities"], expected.probabilities, atol=1e-5)
