@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 
 from tests.helpers.manifest_trees import row as line
 from tests.helpers.manifest_trees import write_csv
-from tests.helpers.meld_trees import FOLDERS, row, write_csvs
+from tests.helpers.meld_trees import FOLDERS, row, write_csvs, write_tree
 from tests.helpers.sounds import write_sound
 from tests.helpers.videos import plain, write_video
 from trainables.corpus import read_table
+from trainables.errors import CorpusError
 from trainables.importers.clips import NO_AUDIO, Clip, Job
 from trainables.importers.lfs import explain
 from trainables.importers.media import ClipAudio
@@ -84,6 +86,34 @@ def test_stubs_are_counted_by_file(found: list[tuple[str, str | None, Clip]], st
         tally.add("u", Job(root / sound, root / pictures if pictures else None), clip)
     assert list(tally.remarks(root)) == ([explain(stubs, files, root)] if stubs else [])
     assert list(tally.remarks(None)) == []
+
+
+def test_a_corpus_of_stubs_alone_is_refused() -> None:
+    tally, root = Tally(), Path("corpus")
+    tally.check(root)
+    for clip in ("a.mp4", "b.mp4"):
+        tally.add(clip, Job(root / clip, root / clip), Clip(MUTE, BLIND))
+    tally.add("c", Job(root / "c.mp4", None), Clip(ABSENT))
+    with pytest.raises(CorpusError, match=re.escape(explain(2, 2, root))):
+        tally.check(root)
+    tally.add("d", Job(root / "d.mp4", None), Clip(HEARD))
+    tally.check(root)
+
+
+@pytest.mark.parametrize("spec", [ManifestSpec(), MeldSpec()], ids=["manifest", "meld"])
+def test_nothing_is_prepared_of_stubs_alone(spec: ManifestSpec | MeldSpec, tmp_path: Path) -> None:
+    root = tmp_path / "raw"
+    if isinstance(spec, MeldSpec):
+        write_tree(root, {})
+        clips = [root / folder / "dia0_utt0.mp4" for folder in FOLDERS.values()]
+    else:
+        write_csv(root / "manifest.csv", [line(n, audio=f"{n}.wav") for n in range(8)])
+        clips = [root / f"{n}.wav" for n in range(8)]
+    for clip in clips:
+        clip.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(CorpusError, match=re.escape(explain(len(clips), len(clips), root))):
+        prepared(root, spec)
+    assert not list((tmp_path / "store").rglob("*.parquet"))
 
 
 def test_a_manifest_says_it_once_and_a_rows_other_remark_stays(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def import_tree(
                 kind = remarks if row["status"] == "ok" else problems
                 kind.append(Problem(row["uid"], row["status"], remark))
             progress(done, len(utterances))
+    tally.check(layout.root)
     remarks[:0] = [Problem(WHOLE, "ok", remark) for remark in tally.remarks(layout.root)]
     rows = {split: sum(u.split == split for u in utterances) for split in SPLITS}
     return Prepared(rows, tuple(problems), _info(layout, utterances, remarks))

@@ -51,8 +51,8 @@ def read_rows(layout: Layout, spec: MoseiSpec) -> Read:
     if "text" in spec.modalities and rows and not any(row.text for row in rows):
         files = plural(len(layout.transcripts), "text file", "text files")
         raise CorpusError(
-            f"{layout.root}: neither {files} nor words in time say what is said in any labelled segment; modalities "
-            '["audio"] needs no words'
+            f"{layout.root}: neither {files} nor words in time say what is said in any labelled segment; "
+            'modalities ["audio"] needs no words'
         )
     videos = {segment.video for segment in segments}
     said = [*remarks, *_videos(kept, segments), *_values(kept), *_sound(rows, spec), *layout.remarks()]

@@ -81,7 +81,8 @@ def write_rows(
 ) -> Prepared:
     """Write the shards in the order of `rows`; `remarks` are of the whole corpus, `labels` those of `targets`.
 
-    Given the corpus's `root`, what is to be done about Git-LFS stubs is remarked too.
+    Given the corpus's `root`, what is to be done about Git-LFS stubs is remarked too; it is a CorpusError where all
+    files are.
     """
     problems: list[Problem] = []
     said: list[Problem] = []
@@ -102,6 +103,7 @@ def write_rows(
                 found = Problem(raw.uid, row["status"], remark, "" if raw.folds else raw.split)
                 (said if row["status"] == "ok" else problems).append(found)
             progress(done, len(rows))
+    tally.check(root)
     whole = [Problem(WHOLE, "ok", remark) for remark in (*remarks, *_cut(beyond), *tally.remarks(root))]
     return Prepared(_counts(rows), tuple(problems), {"remarks": [vars(remark) for remark in (*whole, *said)]})
 

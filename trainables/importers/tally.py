@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from trainables.errors import CorpusError
 from trainables.importers.clips import Clip, Job
 from trainables.importers.files import some
 from trainables.importers.lfs import explain
@@ -26,6 +27,11 @@ class Tally:
         self._seen += clip.images.images is not None
         if clip.images.faceless:
             self._faceless.append(uid)
+
+    def check(self, root: Path | None) -> None:
+        """CorpusError where all files are stubs: there is nothing to be learned from such a corpus."""
+        if root and self._stubs and all(self._stubs.values()):
+            raise CorpusError(explain(len(self._stubs), len(self._stubs), root))
 
     def remarks(self, root: Path | None) -> Iterator[str]:
         """`root`: where the corpus lies; without it nothing is said of stubs."""
