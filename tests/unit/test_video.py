@@ -127,7 +127,7 @@ def test_timestamps_that_go_back_do_not_stop_the_clock(tmp_path: Path) -> None:
         (5.0, None, [125, 130, 135, 140, 145]),
     ],
 )
-@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "h264"])
 def test_a_part_is_what_the_whole_has_there(
     start: float, end: float | None, expected: list[int], suffix: str, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -111,6 +112,8 @@ class Reel:
 
     def _begin(self, container: Any, source: Any, lead: float | None) -> Iterator[_Timed]:
         """From `lead` seconds before the part, as near as can be sought; None: from the file's beginning."""
+        import av
+
         self.pictures, self.bad_packets, self.decoded = True, 0, 0
         source.codec_context.thread_count = 1  # many clips are decoded at once
         zero = origin(container)
@@ -121,7 +124,8 @@ class Reel:
             ends = ((container.start_time or 0) + container.duration) / 1_000_000
             self._told_seconds = self._part.within(ends - zero)
         if lead is not None:
-            container.seek(int((zero + max(0.0, self._part.start - lead)) / source.time_base), stream=source)
+            with suppress(av.error.FFmpegError):  # a bare stream cannot be sought: it is at its beginning still
+                container.seek(int((zero + max(0.0, self._part.start - lead)) / source.time_base), stream=source)
         return self._timed(container, source, zero)
 
     def _steady(self, timed: Iterator[_Timed], aspect: float) -> Iterator[Frame]:
