@@ -128,8 +128,10 @@ class Ragged:
         lengths = self.lengths[index]
         steps = torch.arange(max(1, int(lengths.max())), device=index.device)
         mask = steps < lengths[:, None]
-        where = (self.starts[index, None] + steps).clamp(max=len(self.values) - 1)
-        gathered = self.values.index_select(0, where.flatten())
+        # Where no row has a step, as when nothing of a corpus is aligned, there is none to put into the padding.
+        values = self.values if len(self.values) else self.values.new_zeros(1, *self.values.shape[1:])
+        where = (self.starts[index, None] + steps).clamp(max=len(values) - 1)
+        gathered = values.index_select(0, where.flatten())
         return gathered.view(*where.shape, *self.values.shape[1:]), mask
 
 

@@ -12,8 +12,9 @@ from tests.helpers.transfer_sets import synthetic
 from trainables.batching import Batcher, epoch_batches, sorted_batches
 from trainables.errors import ArtifactError
 from trainables.spec.needs import Needs
-from trainables.spec.student import AudioTextTransformer
-from trainables.transfer_set import TransferSet
+from trainables.spec.student import AudioTextTransformer, MultiLevelFusion
+from trainables.students import build_student
+from trainables.transfer_set import Segments, TransferSet
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +139,12 @@ def test_an_empty_sequence_has_an_empty_mask_and_zeros(tmp_path: Path) -> None:
     empty = with_stream(data, "audio", offsets=offsets)
     heard = Batcher(empty, AudioTextTransformer(modalities=("audio",))).batch(np.array([0])).streams["audio"]
     assert heard.values.shape[1] == 1 and not heard.values.any() and not heard.mask.any()
+
+
+def test_segments_of_which_no_row_has_any_are_empty(tmp_path: Path) -> None:
+    data = synthetic(tmp_path, frames=True, segments=True)
+    none = Segments(np.zeros((0, 2), np.int32), np.zeros(len(data) + 1, np.int64))
+    spec = MultiLevelFusion(levels=("word",), width=8, heads=2)
+    batch = Batcher(replace(data, segments={"word": none}), spec).batch(np.array([5, 2]))
+    assert batch.segments["word"].spans.shape == (2, 1, 2) and not batch.segments["word"].mask.any()
+    assert torch.isfinite(build_student(spec, data, 0).eval()(batch).logits).all()
