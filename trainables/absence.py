@@ -2,7 +2,7 @@
 
 What is absent becomes nothing (zeros, padding pieces, a black picture) of one valid step, so that no attention is
 left without a key, and `present` says so. A student that has learned tokens for what misses puts them there; every
-other one sees silence, no words, darkness.
+other one sees one frame of the train split's mean, which 0 is of what is normalised, no words, darkness.
 """
 
 from __future__ import annotations
