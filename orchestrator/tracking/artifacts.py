@@ -18,7 +18,7 @@ from trainables.spec.base import MODALITIES
 from trainables.spec.student import StudentSpec
 from trainables.storage import sha256
 
-_REQUIRED = ("mlflow", "fsspec", "numpy", "pandas", "pydantic", "safetensors", "scipy", "torch")
+_REQUIRED = ("mlflow", "fsspec", "numpy", "pandas", "pydantic", "safetensors", "scikit-learn", "scipy", "torch")
 """What loading a student imports."""
 
 

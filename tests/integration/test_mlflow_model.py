@@ -37,6 +37,7 @@ print(json.dumps({
     "probabilities": answer.to_numpy().tolist(), "labels": list(answer.columns), "code": trainables.__file__,
     "inputs": model.metadata.get_input_schema().input_names(),
     "outputs": model.metadata.get_output_schema().input_names(),
+    "scores": "sklearn" in sys.modules,
 }))
 """
 
@@ -105,6 +106,7 @@ def test_the_model_loads_and_answers_as_the_student(
     assert logged.params["student.width"] == "16"
     files = [p for p in (tmp_path / "mlflow-artifacts").rglob("*") if p.is_file()]
     assert not [p for p in files if p.suffix in (".pkl", ".pickle", ".pt", ".bin")]
+    (wanted,) = [p.read_text() for p in files if p.name == "requirements.txt"]
     expected = predict(student, data, "test", kept=kept)
     given = rows(data, expected.index, kept)
     if "text" not in kept:
@@ -115,6 +117,7 @@ def test_the_model_loads_and_answers_as_the_student(
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout.splitlines()[-1])
     assert Path(answer["code"]).is_relative_to(tmp_path), "the model does not carry its own code"
+    assert answer["scores"] <= ("scikit-learn" in wanted), "the model does not say what it imports"
     assert answer["labels"] == answer["outputs"] == list(data.labels)
     assert answer["inputs"] == [COLUMNS[m] for m in spec.modalities]
     np.testing.assert_allclose(answer["probabilities"], expected.probabilities, atol=1e-5)
