@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from trainables.spec.demands import needs_of, teachers_needed
 from trainables.students import StudentOutput, build_student
 from trainables.transfer_set import TransferSet
 
+TEACHER = {"encoder": {"type": "scratch"}}
 NONE: dict[str, Any] = {"self_weight": 0, "cross_weight": 0, "kd_weight": 0}
 
 
@@ -31,8 +33,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TransferSet:
 class Case:
     """A method with a batch of eight rows and the student's output on it."""
 
-    def __init__(self, data: TransferSet, student: dict[str, Any] | None = None, **method: Any) -> None:
-        run = small_run(method={"type": "cmd", **method}, student=student or {})
+    def __init__(
+        self,
+        data: TransferSet,
+        student: dict[str, Any] | None = None,
+        parts: dict[str, Any] | None = None,
+        **method: Any,
+    ) -> None:
+        run = small_run(method={"type": "cmd", **method}, student=student or {}, **(parts or {}))
         rows = data.rows("train", run.student.modalities)
         self.student = build_student(run.student, data, 0).eval()
         torch.manual_seed(0)
@@ -101,6 +109,17 @@ def test_contrasts_by_their_formula(data: TransferSet) -> None:
     assert terms["contrast_self"] == pytest.approx(0.5 * own, rel=1e-5)
     assert terms["contrast_cross"] == pytest.approx(2.0 * across, rel=1e-5)
     assert case.contrast("text", "text", None) > case.contrast("text", "text", apart)
+
+
+def test_equal_texts_are_negatives_of_each_other_in_what_is_seen(tmp_path: Path) -> None:
+    """Two faces that say the same are two faces; of acted corpora all would say one of a few sentences."""
+    data = synthetic(tmp_path, modalities=("audio", "visual"))
+    seen = {"corpus": {"type": "standin", "modalities": ("audio", "visual")}}
+    teachers = {"audio": TEACHER, "visual": TEACHER, "text": None}
+    student = {"type": "cross_modal_transformer", "modalities": ("visual",)}
+    case = Case(data, student, seen | {"teachers": teachers}, cross_weight=0, self_weight=1)
+    one_text = replace(case.batch, text_hash=torch.zeros_like(case.batch.text_hash))
+    assert case.terms(0.0, one_text)["contrast_self"] == pytest.approx(case.contrast("visual", "visual", None))
 
 
 def test_classification_by_its_formula(data: TransferSet) -> None:

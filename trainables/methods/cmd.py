@@ -2,7 +2,7 @@
 
 Methods reference, section 1.2 (derived). Decisions that it leaves open:
 - Pairs of equal text are no negatives in any term with text on either side. In audio against audio they stay:
-  the same words said by two voices are two different sounds.
+  the same words said by two voices are two different sounds; and so they do in pictures against pictures.
 - One projection a modality on each side serves both contrasts, as in the notation there.
 - `two_phase` learns without labels first (but for `positives: same_label`, which asks for them); without a term
   that could teach then, that phase falls away.
@@ -99,7 +99,7 @@ class CMDMethod(TeachingMethod):
     ) -> Tensor:
         u = self._projections.student[source](vectors[source])
         v = self._projections.teacher[target](batch.teachers[target].pooled)
-        negatives = None if source == target == "audio" else ~same_text_mask(batch.text_hash)
+        negatives = ~same_text_mask(batch.text_hash) if "text" in (source, target) else None
         positives = same_label_mask(batch.labels) if self._spec.positives == "same_label" else None
         return info_nce(u, v, self._spec.contrast_temperature, negatives, positives)
 
