@@ -35,9 +35,14 @@ def without(batch: Batch, absent: Mapping[Modality, Tensor], pad_id: int) -> Bat
 
 
 def only(batch: Batch, modalities: Sequence[Modality], kept: Sequence[Modality], pad_id: int) -> Batch:
-    """The batch of a student of `modalities` with no other than `kept` in any row."""
+    """The batch of a student of `modalities` with no other than `kept` in any row.
+
+    What no row has is one step long, so that a pass over a part costs what the part does.
+    """
+    gone = [m for m in modalities if m not in kept]
     every = torch.ones(len(batch), dtype=torch.bool, device=batch.index.device)
-    return without(batch, {m: every for m in modalities if m not in kept}, pad_id)
+    streams = {m: _shortest(s) if m in gone else s for m, s in batch.streams.items()}
+    return without(replace(batch, streams=streams), dict.fromkeys(gone, every), pad_id)
 
 
 def drawn(batch: Batch, modalities: Sequence[Modality], chance: Tensor, p: float) -> dict[Modality, Tensor]:
@@ -53,6 +58,10 @@ def drawn(batch: Batch, modalities: Sequence[Modality], chance: Tensor, p: float
     rows = torch.arange(len(batch), device=goes.device)
     goes[rows[last], stays[last]] = False
     return {m: goes[:, i] for i, m in enumerate(modalities)}
+
+
+def _shortest(stream: StreamBatch) -> StreamBatch:
+    return replace(stream, values=stream.values[:, :1], mask=stream.mask[:, :1])
 
 
 def _there(batch: Batch, modality: Modality) -> Tensor:

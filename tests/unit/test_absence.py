@@ -62,6 +62,8 @@ def test_the_teachers_sequences_and_segments_go_with_their_modality(data: Transf
 def test_only_leaves_the_named_modalities(batch: Batch) -> None:
     changed = only(batch, MODALITIES, ("visual",), pad_id=0)
     assert {m: int(s.present.sum()) for m, s in changed.streams.items()} == {"audio": 0, "text": 0, "visual": 4}
+    lengths = {m: s.values.shape[1] for m, s in changed.streams.items()}
+    assert lengths == {"audio": 1, "text": 1, "visual": batch.streams["visual"].values.shape[1]}
     whole = only(batch, MODALITIES, MODALITIES, pad_id=0)
     assert whole.streams == batch.streams
 
