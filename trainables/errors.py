@@ -31,3 +31,10 @@ class ArtifactError(OrchError):
 
 class DivergedError(OrchError):
     """Training produced a loss or a score that is not finite."""
+
+
+class MachineError(OrchError):
+    """The machine or the store failed, not what ran on it: a full disk, a store that is away.
+
+    What failed so is no result: elsewhere or later it may succeed, so it is tried again.
+    """

@@ -7,7 +7,7 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from orchestrator.launch.cluster import first_line
+from orchestrator.launch.error_lines import first_line
 from orchestrator.launch.group import release
 from orchestrator.launch.ledger import Ledger
 from orchestrator.launch.messages import GROUP, outcome_of, reports_of

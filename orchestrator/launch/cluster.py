@@ -14,18 +14,16 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import Interrupted, SettingsError, StageError
-from orchestrator.experiment import WorkerResources
+from orchestrator.errors import Interrupted, SettingsError
 from orchestrator.interrupts import take_sigterm, terminable
+from orchestrator.launch.error_lines import first_line
+from orchestrator.launch.placement import DRIVER_RESOURCE, Cluster, current
 
 OBJECT_STORE_BYTES = 128 * 1024**2
 """Data reaches workers as memory-mapped files, so the object store carries messages only."""
-DRIVER_RESOURCE = "orch_driver"
-"""What a function that only waits for its workers reserves: with a CPU each, drivers could take them all."""
 DRIVERS = 1024
 REACH_SECONDS = 10.0
 _PREFIX = "orch-ray-"
@@ -47,59 +45,6 @@ ENVIRONMENT = {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "120",
 }
 """Set where the user has not set them. Tune's own snapshots are of no use: the journal is what is resumed."""
-
-
-@dataclass(frozen=True)
-class Node:
-    cpus: float
-    gpus: float
-
-
-@dataclass(frozen=True)
-class Cluster:
-    address: str
-    nodes: tuple[Node, ...]
-    drivers: bool
-    """Whether it offers `DRIVER_RESOURCE`."""
-
-    @property
-    def cpus(self) -> float:
-        return sum(node.cpus for node in self.nodes)
-
-    @property
-    def gpus(self) -> float:
-        return sum(node.gpus for node in self.nodes)
-
-    def slots(self, need: WorkerResources) -> int:
-        """How many groups of `need.workers` fit at once, each worker whole on one node."""
-        return sum(_fits(node, need) for node in self.nodes) // need.workers
-
-    def driver_reservation(self) -> dict[str, float]:
-        return {DRIVER_RESOURCE: 1} if self.drivers else {"CPU": 0.01}
-
-
-def concurrency(cluster: Cluster, need: WorkerResources, wanted: int | None, what: str) -> int:
-    """How many `what` run at once: as many as fit, at most `wanted`. Raises SettingsError where none ever fits."""
-    slots = cluster.slots(need)
-    if slots < 1:
-        largest = ", ".join(f"{n.cpus:g} CPUs and {n.gpus:g} GPUs" for n in sorted(cluster.nodes, key=_size)[-3:])
-        raise SettingsError(
-            f"resources.{what}: {need.workers} worker(s) of {need.cpus:g} CPUs and {need.gpus:g} GPUs "
-            f"can never be placed: the cluster's largest nodes have {largest}; ask for less or add nodes"
-        )
-    return max(1, min(slots, wanted or slots))
-
-
-def current() -> Cluster:
-    """The cluster that this process is connected to."""
-    import ray
-
-    if not ray.is_initialized():
-        raise StageError("no Ray cluster is connected; this is called within `connected`")
-    totals = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    nodes = tuple(Node(float(total.get("CPU", 0)), float(total.get("GPU", 0))) for total in totals)
-    address = ray.get_runtime_context().gcs_address
-    return Cluster(address, nodes, any(DRIVER_RESOURCE in total for total in totals))
 
 
 @contextmanager
@@ -194,27 +139,3 @@ def _remove_leftovers() -> None:
         pid = folder.name.removeprefix(_PREFIX).split("-")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc").exists():
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error, with its type where the message alone says little."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return text or type(error).__name__
-
-
-def last_line(error: BaseException) -> str:
-    """The last line, which names the error where the text is a traceback that Ray passed on."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
-
-
-def _fits(node: Node, need: WorkerResources) -> int:
-    by_cpu = int(node.cpus / need.cpus + 1e-9)
-    return min(by_cpu, int(node.gpus / need.gpus + 1e-9)) if need.gpus else by_cpu
-
-
-def _size(node: Node) -> tuple[float, float]:
-    return node.gpus, node.cpus
-
-
-__all__ = ["DRIVER_RESOURCE", "Cluster", "Node", "concurrency", "connected", "current", "first_line", "last_line"]

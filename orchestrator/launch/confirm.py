@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from orchestrator.errors import StageError
 from orchestrator.experiment import WorkerResources
-from orchestrator.launch.cluster import concurrency, current, last_line
+from orchestrator.launch.error_lines import last_line
+from orchestrator.launch.placement import concurrency, current
 from trainables.artifacts import RECORD
 from trainables.spec import RunSpec
 from trainables.spec.robustness import Condition

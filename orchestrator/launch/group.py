@@ -19,7 +19,7 @@ from typing import Any
 
 from orchestrator.errors import StageError
 from orchestrator.experiment import WorkerResources
-from orchestrator.launch.cluster import last_line
+from orchestrator.launch.error_lines import last_line
 from trainables.errors import OrchError, UserError
 
 LOST_WORKERS = 2

@@ -12,7 +12,8 @@ from typing import Any
 
 from orchestrator.errors import StageError
 from orchestrator.experiment import Resources, WorkerResources
-from orchestrator.launch.cluster import concurrency, current, last_line
+from orchestrator.launch.error_lines import last_line
+from orchestrator.launch.placement import concurrency, current
 from orchestrator.launch.trial import reason_of
 from orchestrator.plan import FoldPlan, harvest_plan
 from trainables.artifacts import read_record

@@ -16,8 +16,9 @@ from orchestrator.errors import Interrupted, StageError
 from orchestrator.events import Observer, TrialRecord
 from orchestrator.experiment import ExperimentSpec
 from orchestrator.journal import Journal
-from orchestrator.launch.cluster import Cluster, concurrency, current, last_line
+from orchestrator.launch.error_lines import last_line
 from orchestrator.launch.ledger import Ledger
+from orchestrator.launch.placement import Cluster, concurrency, current
 from orchestrator.launch.trial import TrialJob, Work, student_work
 from trainables.storage import Storage
 

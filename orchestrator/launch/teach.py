@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict
 
 from orchestrator.events import Report
 from orchestrator.experiment import Resources, WorkerResources
-from orchestrator.launch.cluster import concurrency, current
 from orchestrator.launch.group import Message, Tell, run_group
+from orchestrator.launch.placement import concurrency, current
 from orchestrator.launch.reporters import Checkpoints, StoredReporter, silent
 from orchestrator.plan import FoldPlan
 from trainables.artifacts import read_record

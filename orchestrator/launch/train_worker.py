@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.events import Report
-from orchestrator.launch.cluster import first_line
+from orchestrator.launch.error_lines import first_line
 from orchestrator.launch.group import Message, Tell, run_group
 from orchestrator.launch.messages import Outcome, group_message, outcome_message, reports_message
 from orchestrator.launch.reporters import StoredReporter, silent

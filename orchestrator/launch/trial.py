@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from orchestrator.events import Report
 from orchestrator.experiment import COSTS, Objective, WorkerResources
 from orchestrator.journal import checkpoint_prefix, predictions_key
-from orchestrator.launch.cluster import first_line
+from orchestrator.launch.error_lines import first_line
 from orchestrator.launch.folds import work_over_folds
 from orchestrator.launch.messages import Outcome, outcome_message, reports_message
 from orchestrator.launch.reporters import Checkpoints, StoredReporter

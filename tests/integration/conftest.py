@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestrator.launch.cluster import Cluster, connected
+from orchestrator.launch.cluster import connected
+from orchestrator.launch.placement import Cluster
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import pytest
 
 from orchestrator.events import TrialRecord
 from orchestrator.journal import Journal
-from orchestrator.launch.cluster import Cluster
+from orchestrator.launch.placement import Cluster
 from orchestrator.launch.sweep import run_sweep
 from tests.helpers.trials import Notes, experiment, formula_work
 from tests.integration.test_sweep_ray import epochs_run, plan

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.events import TrialRecord
 from orchestrator.experiment import ExperimentSpec
-from orchestrator.launch.cluster import Cluster
+from orchestrator.launch.placement import Cluster
 from orchestrator.launch.sweep import SweepPlan, run_sweep
 from orchestrator.space import with_values
 from tests.helpers.trials import Notes, experiment, fold_score, fold_work

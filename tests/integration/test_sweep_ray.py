@@ -12,7 +12,7 @@ import pytest
 from orchestrator.errors import SettingsError
 from orchestrator.experiment import ExperimentSpec
 from orchestrator.journal import Journal
-from orchestrator.launch.cluster import Cluster
+from orchestrator.launch.placement import Cluster
 from orchestrator.launch.sweep import SweepPlan, run_sweep
 from orchestrator.space import with_values
 from tests.helpers.transfer_sets import FINGERPRINT, synthetic

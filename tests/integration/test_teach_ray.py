@@ -9,9 +9,9 @@ import pytest
 
 from orchestrator.errors import StageError
 from orchestrator.experiment import Resources, WorkerResources
-from orchestrator.launch.cluster import Cluster
 from orchestrator.launch.confirm import Confirmation, ModelJob, RobustnessJob, run_jobs
 from orchestrator.launch.harvest import run_harvest, run_shards
+from orchestrator.launch.placement import Cluster
 from orchestrator.launch.reporters import Checkpoints, StoredReporter, silent
 from orchestrator.launch.teach import UNFINISHED, run_teach
 from orchestrator.plan import FoldPlan, harvest_plan

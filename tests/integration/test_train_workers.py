@@ -13,8 +13,8 @@ import pytest
 from orchestrator.errors import StageError
 from orchestrator.events import Observer
 from orchestrator.experiment import WorkerResources
-from orchestrator.launch.cluster import Cluster
 from orchestrator.launch.group import Message, Tell, run_group
+from orchestrator.launch.placement import Cluster
 from orchestrator.launch.sweep import SweepPlan, run_sweep
 from orchestrator.launch.trial import transfer_set
 from tests.helpers.transfer_sets import FINGERPRINT, synthetic
