@@ -16,9 +16,10 @@ from pydantic import BaseModel
 
 from orchestrator.errors import Interrupted
 from orchestrator.events import ModelRow, Observer, Report, StageName, TrialRecord
+from orchestrator.owner import Owner
 from orchestrator.tracking.client import brief, shown
 from orchestrator.tracking.courier import Courier
-from orchestrator.tracking.info import Owner, SweepInfo, flatten
+from orchestrator.tracking.info import SweepInfo, flatten
 from orchestrator.tracking.note import sweep_note
 from orchestrator.tracking.spool import Event, Segment, store_key
 

@@ -11,8 +11,9 @@ import time
 from collections.abc import Collection
 from typing import Any
 
+from orchestrator.owner import Owner
 from orchestrator.tracking.client import connect
-from orchestrator.tracking.info import KIND, OWNER, RUN_NAME, STATE, STOP_REASON, SWEEP, Owner
+from orchestrator.tracking.info import KIND, OWNER, RUN_NAME, STATE, STOP_REASON, SWEEP
 from orchestrator.tracking.runs import search
 
 LOST = "driver lost"

@@ -10,8 +10,9 @@ import pytest
 
 from orchestrator.errors import SettingsError
 from orchestrator.events import ConditionScore, Interval, ModelRow, Report, TrialRecord
+from orchestrator.owner import Owner
 from orchestrator.tracking.client import artifact_location, ping, shown, sqlite_path, ui_address, ui_command
-from orchestrator.tracking.info import Owner, SweepInfo, flatten
+from orchestrator.tracking.info import SweepInfo, flatten
 from orchestrator.tracking.note import sweep_note
 from orchestrator.tracking.runs import key
 from orchestrator.tracking.writer import model_metrics, summary_metrics
