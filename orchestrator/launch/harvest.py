@@ -20,11 +20,9 @@ from trainables.artifacts import read_record
 from trainables.errors import UserError
 from trainables.spec.needs import Needs
 from trainables.storage import Storage
-from trainables.teachers.damaged_plan import DamagedPlan
-from trainables.teachers.plan import HarvestPlan
+from trainables.teachers.shards import ShardPlan
 
 LOST_PROCESSES = 2
-ShardPlan = HarvestPlan | DamagedPlan
 Progress = Callable[[int, int, str], None]
 Job = tuple[int, int]
 """(place of the plan, shard)"""

@@ -1,4 +1,4 @@
-"""What the damaged test splits of a transfer set are, without loading torch: shards are the unit of resuming."""
+"""What the damaged test splits of a transfer set are, without loading torch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from trainables import transfer_set
 from trainables.artifacts import Record, fingerprint
 from trainables.spec.base import MODALITIES, Modality
 from trainables.spec.robustness import Condition, RobustnessSpec
 from trainables.storage import Storage
 from trainables.teachers.plan import HarvestPlan
+from trainables.teachers.shards import ShardPlan
 
 if TYPE_CHECKING:
     from trainables.teachers.damaged import Damager
@@ -21,7 +21,7 @@ DAMAGED_SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class DamagedPlan:
+class DamagedPlan(ShardPlan):
     """One transfer set whose splits are the conditions' names, each of them the test split of `clean`, damaged.
 
     `clean` must be finished before its shards are damaged.
@@ -65,21 +65,9 @@ class DamagedPlan:
         reads = {"corpus": self.clean.corpus, "transfer_set": self.clean.fingerprint}
         return fingerprint("damaged", DAMAGED_SCHEMA, content, reads)
 
-    @property
-    def prefix(self) -> str:
-        return transfer_set.prefix(self.fingerprint)
-
     def shard_keys(self) -> list[str]:
         """The corpus's shards; shard i of the damaged set holds the test rows of the i-th under every condition."""
         return self.clean.shard_keys()
-
-    def key(self, index: int) -> str:
-        return f"{self.prefix}/{transfer_set.shard_name(index)}"
-
-    def pending(self) -> list[int]:
-        """The shards that are still to be made."""
-        there = {info.key for info in self.storage.list(self.prefix)}
-        return [index for index in range(len(self.shard_keys())) if self.key(index) not in there]
 
     def worker(self, device: str) -> Damager:
         """What makes one shard after another, its teachers loaded."""

@@ -1,4 +1,4 @@
-"""What a harvest is to do and what of it is done, without loading torch: shards are the unit of resuming."""
+"""What a harvest is to do and what of it is done, without loading torch."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from trainables import corpus, transfer_set
+from trainables import corpus
 from trainables.artifacts import Record
 from trainables.spec.needs import Needs
 from trainables.spec.run import RunSpec
 from trainables.storage import Storage
 from trainables.teachers.identity import transfer_fingerprint
+from trainables.teachers.shards import ShardPlan
 
 if TYPE_CHECKING:
     from trainables.teachers.harvest import Harvester
 
 
 @dataclass(frozen=True)
-class HarvestPlan:
+class HarvestPlan(ShardPlan):
     """One transfer set to be made. `corpus` and `teachers` (by name) are fingerprints of published artifacts."""
 
     storage: Storage
@@ -32,21 +33,9 @@ class HarvestPlan:
     def fingerprint(self) -> str:
         return transfer_fingerprint(self.run, self.teachers, self.needs, self.corpus)
 
-    @property
-    def prefix(self) -> str:
-        return transfer_set.prefix(self.fingerprint)
-
     def shard_keys(self) -> list[str]:
         """The corpus's shards; shard i of the transfer set holds the rows of the i-th."""
         return corpus.shards(self.storage, self.corpus)
-
-    def key(self, index: int) -> str:
-        return f"{self.prefix}/{transfer_set.shard_name(index)}"
-
-    def pending(self) -> list[int]:
-        """The shards that are still to be run; a shard appears in the store only when it is whole."""
-        there = {info.key for info in self.storage.list(self.prefix)}
-        return [index for index in range(len(self.shard_keys())) if self.key(index) not in there]
 
     def worker(self, device: str) -> Harvester:
         """What makes one shard after another, its teachers loaded."""

@@ -1,0 +1,50 @@
+"""What the making of any transfer set has in common, without loading torch: shards are the unit of resuming."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from trainables import transfer_set
+from trainables.artifacts import Record
+
+if TYPE_CHECKING:
+    from trainables.storage import Storage
+
+
+class ShardPlan(ABC):
+    """One transfer set to be made; it has a shard for each of the corpus's."""
+
+    if TYPE_CHECKING:  # at run time a property here would hide the field that it is of a dataclass
+
+        @property
+        def storage(self) -> Storage: ...
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Of the transfer set."""
+
+    @abstractmethod
+    def shard_keys(self) -> list[str]:
+        """The corpus's shards; shard i of the transfer set is made of the i-th."""
+
+    @abstractmethod
+    def worker(self, device: str) -> Any:
+        """What makes one shard after another by `shard(index)`, its teachers loaded."""
+
+    @abstractmethod
+    def finish(self, seconds: float) -> Record:
+        """Make the transfer set visible once every shard is there; returns its record. Idempotent."""
+
+    @property
+    def prefix(self) -> str:
+        return transfer_set.prefix(self.fingerprint)
+
+    def key(self, index: int) -> str:
+        return f"{self.prefix}/{transfer_set.shard_name(index)}"
+
+    def pending(self) -> list[int]:
+        """The shards that are still to be made; one appears in the store only when it is whole."""
+        there = {info.key for info in self.storage.list(self.prefix)}
+        return [index for index in range(len(self.shard_keys())) if self.key(index) not in there]
