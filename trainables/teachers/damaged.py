@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,8 +24,9 @@ from trainables.errors import ArtifactError
 from trainables.spec.needs import Needs
 from trainables.spec.robustness import Condition
 from trainables.teachers.damaged_plan import DamagedPlan
-from trainables.teachers.harvest import SUMS, Harvester
+from trainables.teachers.harvest import Harvester
 from trainables.teachers.plan import HarvestPlan
+from trainables.teachers.shards import SUMS, totals
 from trainables.transfer_set import flat, list_column, shard_name, step_shape, stream_column
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def finish_damaged(plan: DamagedPlan, seconds: float = 0.0) -> Record:
         return done
     if plan.pending():
         raise ArtifactError(f"{plan.prefix}: shards {plan.pending()} are missing; run the harvest again")
-    counts, lengths = _totals(plan)
+    whole = totals(plan)
     clean = _clean_record(plan).info
     dims = {name: width for name, width in clean["dims"].items() if plan.taught and name != "fusion"}
     record = Record(
@@ -131,7 +131,7 @@ def finish_damaged(plan: DamagedPlan, seconds: float = 0.0) -> Record:
         fingerprint=plan.fingerprint,
         spec={"robustness": plan.robustness.model_dump(mode="json")},
         reads={"corpus": plan.clean.corpus, "transfer_set": plan.clean.fingerprint},
-        rows=counts,
+        rows=whole.counts,
         info={
             **clean,
             "kind": "damaged",
@@ -139,38 +139,14 @@ def finish_damaged(plan: DamagedPlan, seconds: float = 0.0) -> Record:
             "conditions": {condition.name: condition.model_dump(mode="json") for condition in plan.conditions},
             "dims": dims,
             "segments": clean["segments"] if plan.taught else [],
-            "counts": counts,
-            "lengths": lengths,
+            "counts": whole.counts,
+            "lengths": whole.lengths,
         },
         created=datetime.now(UTC),
         seconds=seconds,
     )
     names = [shard_name(index) for index in range(len(plan.shard_keys()))]
     return publish(plan.storage, plan.prefix, None, record, stored=names)
-
-
-def _totals(plan: DamagedPlan) -> tuple[dict[str, int], dict[str, int]]:
-    """Rows of each condition, and the length of every column of sequences."""
-    import pyarrow.parquet as pq
-
-    counts: dict[str, int] = {}
-    lengths: dict[str, int] = {}
-    for index in range(len(plan.shard_keys())):
-        with plan.storage.open(plan.key(index)) as handle:
-            file = pq.ParquetFile(handle)
-            splits, found = file.read(["split"])["split"].to_pylist(), file.metadata.metadata[SUMS]
-        for total, part in (
-            (counts, {s: splits.count(s) for s in dict.fromkeys(splits)}),
-            (lengths, _lengths(found)),
-        ):
-            for name, number in part.items():
-                total[name] = total.get(name, 0) + number
-    return counts, lengths
-
-
-def _lengths(metadata: bytes) -> Mapping[str, int]:
-    found: Mapping[str, int] = json.loads(metadata)["lengths"]
-    return found
 
 
 def _needed(plan: DamagedPlan) -> HarvestPlan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +15,10 @@ from trainables.artifacts import Record, publish, read_record
 from trainables.errors import ArtifactError
 from trainables.features import Vocabulary
 from trainables.spec.base import MODALITIES
-from trainables.teachers.harvest import SUMS, vocabulary_of
+from trainables.teachers.harvest import vocabulary_of
 from trainables.teachers.identity import prefix
 from trainables.teachers.plan import HarvestPlan
+from trainables.teachers.shards import Totals, totals
 from trainables.teachers.store import fetch_teacher
 from trainables.teachers.utterances import corpus_record
 from trainables.transfer_set import NORMALISED, SCHEMA_VERSION, TOKEN_TABLE, shard_name
@@ -34,7 +34,7 @@ def finish(plan: HarvestPlan, seconds: float = 0.0) -> Record:
     with tempfile.TemporaryDirectory(prefix="orch-harvest-") as name:
         folder = Path(name)
         vocabulary = _write_token_table(plan, folder)
-        info, counts = _info(plan, vocabulary)
+        whole = totals(plan)
         record = Record(
             kind="transfer_set",
             fingerprint=plan.fingerprint,
@@ -43,8 +43,8 @@ def finish(plan: HarvestPlan, seconds: float = 0.0) -> Record:
                 "needs": plan.needs.model_dump(mode="json"),
             },
             reads={"corpus": plan.corpus, **{str(k): v for k, v in plan.teachers.items()}},
-            rows=counts,
-            info={"schema": SCHEMA_VERSION, **info},
+            rows=whole.counts,
+            info={"schema": SCHEMA_VERSION, **_info(plan, vocabulary, whole)},
             created=datetime.now(UTC),
             seconds=seconds,
         )
@@ -68,36 +68,22 @@ def _write_token_table(plan: HarvestPlan, folder: Path) -> Vocabulary | None:
     return vocabulary
 
 
-def _info(plan: HarvestPlan, vocabulary: Vocabulary | None) -> tuple[dict[str, Any], dict[str, int]]:
-    import pyarrow.parquet as pq
-
-    lengths: dict[str, int] = {}
-    counts: dict[str, int] = {}
-    sums: list[dict[str, Any]] = []
-    for index in range(len(plan.shard_keys())):
-        with plan.storage.open(plan.key(index)) as handle:
-            file = pq.ParquetFile(handle)
-            sums.append(json.loads(file.schema_arrow.metadata[SUMS]))
-            for split in file.read(["split"])["split"].to_pylist():
-                counts[split] = counts.get(split, 0) + 1
-        for name, length in sums[-1]["lengths"].items():
-            lengths[name] = lengths.get(name, 0) + length
+def _info(plan: HarvestPlan, vocabulary: Vocabulary | None, whole: Totals) -> dict[str, Any]:
     corpus = corpus_record(plan.storage, plan.corpus)
-    info = {
+    return {
         "labels": corpus.info["labels"],
         "multi_label": corpus.info["multi_label"],
-        "streams": _streams(plan, vocabulary, corpus.info["widths"], sums),
+        "streams": _streams(plan, vocabulary, corpus.info["widths"], whole.sums),
         "pad_id": vocabulary.pad_id if vocabulary else 0,
         "unk_id": vocabulary.unk_id if vocabulary else 0,
         "dims": _widths(plan),
         "grid": plan.run.features.attention_grid,
-        "counts": counts,
-        "lengths": lengths,
+        "counts": whole.counts,
+        "lengths": whole.lengths,
         "segments": list(plan.needs.segments),
         "alignment": corpus.info.get("alignment"),
         "stand_in": bool(corpus.info.get("stand_in", False)),
     }
-    return info, counts
 
 
 def _streams(

@@ -25,6 +25,7 @@ from trainables.teachers.data import FeatureSource, Source, decode
 from trainables.teachers.frozen import frame_seconds, frozen_source, spans_of
 from trainables.teachers.plan import HarvestPlan
 from trainables.teachers.running import run
+from trainables.teachers.shards import SUMS
 from trainables.teachers.store import FineTuned, fetch_teacher
 from trainables.teachers.task import source_of
 from trainables.teachers.utterances import corpus_record, label_numbers, labels_of, utterances_of
@@ -41,7 +42,6 @@ from trainables.transfer_set import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SUMS = b"orch.sums"
 _PLAIN = ("uid", "split", "dialogue", "speaker", "text_hash", "seconds")
 
 
