@@ -14,7 +14,6 @@ from torch import Tensor
 from trainables.artifacts import Record, publish, read_record
 from trainables.errors import ArtifactError
 from trainables.features import Vocabulary
-from trainables.spec.base import MODALITIES
 from trainables.teachers.harvest import vocabulary_of
 from trainables.teachers.identity import prefix
 from trainables.teachers.plan import HarvestPlan
@@ -90,17 +89,16 @@ def _streams(
     plan: HarvestPlan, vocabulary: Vocabulary | None, widths: dict[str, int], sums: list[dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """Kind and width of each stream, and what `log_mel` and `vectors` are normalised with."""
-    corpus, features = plan.run.corpus, plan.run.features
-    found: dict[str, dict[str, Any]] = {}
-    for modality in (m for m in MODALITIES if m in corpus.modalities):
-        if corpus.vectors:
-            found[modality] = {"kind": "vectors", "width": widths[modality]}
-        elif modality == "audio":
-            found[modality] = {"kind": "log_mel", "width": features.mel_bands}
-        elif modality == "visual":
-            found[modality] = {"kind": "images", "width": features.image_size}
-        elif vocabulary is not None:
-            found[modality] = {"kind": "tokens", "width": len(vocabulary)}
+    features, found = plan.run.features, dict[str, dict[str, Any]]()
+    for modality, kind in plan.kinds.items():
+        if kind == "vectors":
+            width = widths[modality]
+        elif kind == "tokens":
+            assert vocabulary is not None
+            width = len(vocabulary)
+        else:
+            width = features.mel_bands if kind == "log_mel" else features.image_size
+        found[modality] = {"kind": kind, "width": width}
     for name, stream in found.items():
         if stream["kind"] in NORMALISED:
             mean, std = _normalisation([s["moments"][name] for s in sums], stream["width"])

@@ -20,7 +20,7 @@ from torch import Tensor
 from trainables.corpus import read_table, with_fold
 from trainables.features import Vocabulary, build_vocabulary, log_mel, pieces_of
 from trainables.losses.attention import resize_map
-from trainables.spec.base import MODALITIES, OVER_TIME, Modality, TeacherName
+from trainables.spec.base import OVER_TIME, Modality, TeacherName
 from trainables.teachers.data import FeatureSource, Source, decode
 from trainables.teachers.frozen import frame_seconds, frozen_source, spans_of
 from trainables.teachers.plan import HarvestPlan
@@ -98,18 +98,17 @@ class Harvester:
 
     def streams(self, table: pa.Table, only: Modality | None = None) -> dict[Modality, StudentRows]:
         """What a student may read of these rows (of one modality alone: `only`), in the order of MODALITIES."""
-        found: dict[Modality, StudentRows] = {}
-        modalities = self.plan.run.corpus.modalities
-        for modality in (m for m in MODALITIES if m in modalities and only in (None, m)):
-            if self.plan.run.corpus.vectors:
-                found[modality] = vector_rows(table[f"{modality}_vectors"], self.widths[modality])
-            elif modality == "audio":
-                found[modality] = StudentRows("log_mel", self._frames(table["audio"]), _valid(table["audio"]))
-            elif modality == "visual":
-                found[modality] = picture_rows(table["images"], self.plan.run.features.image_size)
-            elif self.vocabulary is not None:
-                found[modality] = StudentRows("tokens", self.tokens(table["text"].to_pylist()), _every(table))
-        return found
+        kinds = self.plan.kinds.items()
+        return {m: self._stream(m, kind, table) for m, kind in kinds if only in (None, m)}
+
+    def _stream(self, modality: Modality, kind: StreamKind, table: pa.Table) -> StudentRows:
+        if kind == "vectors":
+            return vector_rows(table[f"{modality}_vectors"], self.widths[modality])
+        if kind == "log_mel":
+            return StudentRows(kind, self._frames(table["audio"]), _valid(table["audio"]))
+        if kind == "images":
+            return picture_rows(table["images"], self.plan.run.features.image_size)
+        return StudentRows(kind, self.tokens(table["text"].to_pylist()), _every(table))
 
     def _frames(self, clips: Any) -> list[np.ndarray[Any, Any]]:
         """Log-mel frames [T, mel] of every clip; of silence where there is none."""

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from trainables import corpus
 from trainables.artifacts import Record
+from trainables.spec.base import MODALITIES, Modality
 from trainables.spec.needs import Needs
 from trainables.spec.run import RunSpec
 from trainables.storage import Storage
 from trainables.teachers.identity import transfer_fingerprint
 from trainables.teachers.shards import ShardPlan
+from trainables.transfer_set import StreamKind
 
 if TYPE_CHECKING:
     from trainables.teachers.harvest import Harvester
@@ -32,6 +34,17 @@ class HarvestPlan(ShardPlan):
     @cached_property
     def fingerprint(self) -> str:
         return transfer_fingerprint(self.run, self.teachers, self.needs, self.corpus)
+
+    @property
+    def kinds(self) -> dict[Modality, StreamKind]:
+        """Of what a student may read, in the order of MODALITIES; no tokens without the text teacher's pieces."""
+        spec = self.run.corpus
+        if spec.vectors:
+            return {m: "vectors" for m in MODALITIES if m in spec.modalities}
+        own: dict[Modality, StreamKind] = {"audio": "log_mel", "visual": "images"}
+        if self.run.teachers.text is not None:
+            own["text"] = "tokens"
+        return {m: own[m] for m in MODALITIES if m in own and m in spec.modalities}
 
     def shard_keys(self) -> list[str]:
         """The corpus's shards; shard i of the transfer set holds the rows of the i-th."""
