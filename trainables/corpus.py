@@ -146,6 +146,13 @@ def with_fold(table: pa.Table, fold: int | None) -> pa.Table:
     return table.set_column(table.schema.get_field_index("split"), "split", pa.array(splits, pa.string()))
 
 
+def train_texts(storage: Storage, fingerprint: str, fold: int | None) -> list[str]:
+    """The texts of the train rows, in order."""
+    table = with_fold(read_table(storage, fingerprint, ["uid", "folds", "split", "text"]), fold)
+    rows = zip(table["split"].to_pylist(), table["text"].to_pylist(), strict=True)
+    return [text for split, text in rows if split == "train"]
+
+
 def joined(targets: Sequence[float], labels: Sequence[str]) -> str:
     """The column `label` of a row with several labels."""
     return LABELS_JOIN.join(label for label, target in zip(labels, targets, strict=True) if target)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainables.corpus import SAMPLE_RATE, read_table, with_fold
+from trainables.corpus import SAMPLE_RATE, train_texts
 from trainables.corruption.noise import Wave, at_snr, white
 from trainables.corruption.pictures import shown
 from trainables.corruption.pool import BabblePool, decoded
@@ -50,7 +50,7 @@ class Damages:
         """CorpusError where babble is asked for and train has no audio."""
         wanted = {condition.damage for condition in conditions}
         pool = BabblePool.read(storage, corpus, fold, seed=spec.seed) if "babble" in wanted else None
-        words = Confusions(counted(_train_texts(storage, corpus, fold))) if "words_substituted" in wanted else None
+        words = Confusions(counted(train_texts(storage, corpus, fold))) if "words_substituted" in wanted else None
         return cls(spec, pool, words, widths)
 
     def done(self, table: pa.Table, condition: Condition) -> pa.Table:
@@ -91,12 +91,6 @@ class Damages:
 
 def _column(modality: Modality, widths: Mapping[str, int]) -> str:
     return f"{modality}_vectors" if widths else {"audio": "audio", "text": "text", "visual": "images"}[modality]
-
-
-def _train_texts(storage: Storage, corpus: str, fold: int | None) -> list[str]:
-    table = with_fold(read_table(storage, corpus, ["uid", "folds", "split", "text"]), fold)
-    rows = zip(table["split"].to_pylist(), table["text"].to_pylist(), strict=True)
-    return [text for split, text in rows if split == "train"]
 
 
 def _encoded(wave: Wave) -> bytes:

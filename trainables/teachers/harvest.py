@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.corpus import read_table, with_fold
+from trainables.corpus import train_texts, with_fold
 from trainables.features import Vocabulary, build_vocabulary, log_mel, pieces_of
 from trainables.losses.attention import resize_map
 from trainables.spec.base import OVER_TIME, Modality, TeacherName
@@ -205,9 +205,7 @@ def vocabulary_of(plan: HarvestPlan, text: FineTuned | None) -> Vocabulary | Non
     """The student's word pieces, from the text teacher's tokenizer and the train texts; None without one."""
     if text is None:
         return None
-    table = with_fold(read_table(plan.storage, plan.corpus, ["uid", "folds", "split", "text"]), plan.run.fold)
-    rows = zip(table["split"].to_pylist(), table["text"].to_pylist(), strict=True)
-    train = [words for split, words in rows if split == "train"]
+    train = train_texts(plan.storage, plan.corpus, plan.run.fold)
     return build_vocabulary(text.encoder.loaded.tokenizer, train, plan.run.features)
 
 
