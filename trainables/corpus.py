@@ -14,6 +14,7 @@ names them for the reader, joined by `LABELS_JOIN`, empty for none.
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,9 @@ from trainables.spec.base import MODALITIES
 from trainables.storage import Storage
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 SCHEMA_VERSION = 3
 SAMPLE_RATE = 16_000
@@ -144,6 +147,14 @@ def with_fold(table: pa.Table, fold: int | None) -> pa.Table:
             raise CorpusError(f"row {uid}: fold {fold} asked for, and it has {len(folds or ())} folds")
         splits.append(folds[fold])
     return table.set_column(table.schema.get_field_index("split"), "split", pa.array(splits, pa.string()))
+
+
+def decoded(flac: bytes) -> NDArray[np.float32]:
+    """The samples of a row's `audio`, [time] in -1 to 1."""
+    import soundfile
+
+    samples: NDArray[np.float32] = soundfile.read(io.BytesIO(flac), dtype="float32")[0]
+    return samples
 
 
 def train_texts(storage: Storage, fingerprint: str, fold: int | None) -> list[str]:

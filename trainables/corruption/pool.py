@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
-import numpy as np
-
-from trainables.corpus import iter_tables, prefix, with_fold
+from trainables.corpus import decoded, iter_tables, prefix, with_fold
 from trainables.corruption.noise import Voice, Wave, babble
 from trainables.determinism import derive
 from trainables.errors import CorpusError
@@ -58,10 +55,3 @@ def _chosen(storage: Storage, corpus: str, fold: int | None, count: int, seed: i
         rows = zip(*(table[name].to_pylist() for name in ("uid", "split", "status")), strict=True)
         uids += [uid for uid, split, status in rows if split == "train" and status == "ok"]
     return sorted(uids, key=lambda uid: derive(seed, "babble", uid))[:count]
-
-
-def decoded(flac: bytes) -> Wave:
-    import soundfile
-
-    samples, _ = soundfile.read(io.BytesIO(flac), dtype="float32")
-    return np.asarray(samples, dtype=np.float32)

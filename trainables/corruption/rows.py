@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainables.corpus import SAMPLE_RATE, train_texts
+from trainables.corpus import SAMPLE_RATE, decoded, train_texts
 from trainables.corruption.noise import Wave, at_snr, white
 from trainables.corruption.pictures import shown
-from trainables.corruption.pool import BabblePool, decoded
+from trainables.corruption.pool import BabblePool
 from trainables.corruption.words import Confusions, counted, dropped, substituted
 from trainables.determinism import derive
 from trainables.spec.base import Modality

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from trainables.corpus import SAMPLE_RATE
+from trainables.corpus import SAMPLE_RATE, decoded
 from trainables.spec.base import Modality
 from trainables.teachers.encoders import SHORTEST, LoadedEncoder, WaveRules
 from trainables.teachers.heads import FusionInputs, Inputs
@@ -87,10 +87,7 @@ def decode(flac: bytes | None, silence_seconds: float) -> Tensor:
     """FLAC of 16 kHz mono to samples in [-1, 1]; silence where there is none; never under `SHORTEST`."""
     if flac is None:
         return torch.zeros(max(SHORTEST, round(silence_seconds * SAMPLE_RATE)))
-    import soundfile
-
-    samples, _ = soundfile.read(io.BytesIO(flac), dtype="float32")
-    wave = torch.from_numpy(samples)
+    wave = torch.from_numpy(decoded(flac))
     return torch.nn.functional.pad(wave, (0, max(0, SHORTEST - len(wave))))
 
 
