@@ -41,5 +41,11 @@ def grey(images: Sequence[bytes], side: int) -> NDArray[np.uint8]:
     return found
 
 
+def spread(count: int, most: int) -> list[int]:
+    """At most `most` of the places below `count`, in order: the middles of equal parts."""
+    parts = min(count, most)
+    return [int((place + 0.5) * count / parts) for place in range(parts)]
+
+
 def _opened(image: bytes) -> Image.Image:
     return Image.open(io.BytesIO(image), formats=["JPEG"])

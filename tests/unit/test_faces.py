@@ -15,7 +15,7 @@ from tests.helpers.videos import Picture, plain, write_video
 from trainables.errors import UserError
 from trainables.importers import faces
 from trainables.importers.crop import Box
-from trainables.importers.faces import MARGIN, Face, find_face, spread, steadiest
+from trainables.importers.faces import MARGIN, Face, find_face, steadiest
 from trainables.importers.frames import Reel
 from trainables.importers.media import Part
 from trainables.importers.video import read_images
@@ -164,13 +164,6 @@ def test_the_square_is_never_larger_than_the_picture() -> None:
     face = steadiest([[Face(0.5, 0.5, 0.9)]] * 3)
     assert face is not None
     assert face.side == 1.0
-
-
-@pytest.mark.parametrize(
-    ("count", "expected"), [(0, []), (1, [0]), (3, [0, 1, 2]), (8, [1, 3, 5, 7]), (9, [1, 3, 5, 7])]
-)
-def test_pictures_to_be_looked_at_are_spread_evenly(count: int, expected: list[int]) -> None:
-    assert spread(count, 4) == expected
 
 
 def test_overlap_is_intersection_over_union() -> None:

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainables.pictures import decode_images, encode_image, grey
+from trainables.pictures import decode_images, encode_image, grey, spread
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -65,3 +65,20 @@ def test_what_is_no_jpeg_is_refused() -> None:
         Image.new("RGB", (8, 8)).save(buffer, "PNG")
         with pytest.raises(OSError, match="cannot identify"):
             decode_images([buffer.getvalue()])
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "places"),
+    [
+        (0, 3, []),
+        (1, 8, [0]),
+        (3, 4, [0, 1, 2]),
+        (5, 8, [0, 1, 2, 3, 4]),
+        (8, 4, [1, 3, 5, 7]),
+        (9, 4, [1, 3, 5, 7]),
+        (10, 3, [1, 5, 8]),
+        (9, 1, [4]),
+    ],
+)
+def test_pictures_are_spread_evenly(count: int, most: int, places: list[int]) -> None:
+    assert spread(count, most) == places

@@ -18,7 +18,7 @@ from trainables.spec import Pretrained, Scratch
 from trainables.teachers.data import ImageSource, padded
 from trainables.teachers.encoders import LoadedEncoder, load_encoder, make_encoder
 from trainables.teachers.heads import EncoderModel, Inputs
-from trainables.teachers.images import PictureRules, rules_of, spread
+from trainables.teachers.images import PictureRules, rules_of
 from trainables.teachers.scratch import grid_positions, patch_waves
 from trainables.teachers.tuning import rows_at_once
 from trainables.teachers.utterances import thinned
@@ -76,14 +76,6 @@ def test_a_smaller_picture_is_as_pillow_makes_it(bicubic: bool) -> None:
     way = Image.Resampling.BICUBIC if bicubic else Image.Resampling.BILINEAR
     expected = np.asarray(Image.fromarray(values[0]).resize((8, 8), way))
     assert np.abs(found.astype(int) - expected.astype(int)).max() <= 1
-
-
-@pytest.mark.parametrize(
-    ("count", "most", "places"),
-    [(1, 8, [0]), (5, 8, [0, 1, 2, 3, 4]), (8, 4, [1, 3, 5, 7]), (10, 3, [1, 5, 8]), (9, 1, [4]), (0, 3, [])],
-)
-def test_frames_are_spread_evenly(count: int, most: int, places: list[int]) -> None:
-    assert spread(count, most).tolist() == places
 
 
 def test_frames_thinned_once_are_thinned_for_good() -> None:

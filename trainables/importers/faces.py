@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from trainables.errors import UserError
 from trainables.importers.crop import Box
 from trainables.importers.frames import Frame, Reel
+from trainables.pictures import spread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,11 +78,6 @@ def find_face(reel: Reel) -> Box | None:
     height, width = pictures[chosen[0]].shape
     shorter = min(height, width)
     return Box(face.x * shorter / width, face.y * shorter / height, face.side)
-
-
-def spread(count: int, most: int) -> list[int]:
-    """At most `most` of the indices below `count`, evenly, each in the middle of its stretch."""
-    return [int((index + 0.5) * count / min(count, most)) for index in range(min(count, most))]
 
 
 def steadiest(found: Sequence[Sequence[Face]]) -> Face | None:

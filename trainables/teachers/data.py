@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from trainables.corpus import SAMPLE_RATE, decoded
+from trainables.pictures import decode_images, spread
 from trainables.spec.base import Modality
 from trainables.teachers.encoders import SHORTEST, LoadedEncoder, WaveRules
 from trainables.teachers.heads import FusionInputs, Inputs
-from trainables.teachers.images import PictureRules, spread
+from trainables.teachers.images import PictureRules
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -154,8 +155,6 @@ class ImageSource:
 
     def pictures(self, row: int) -> Tensor:
         """[F, 3, side, side] uint8"""
-        from trainables.pictures import decode_images
-
         images = self._images(row)
         if not images:
             return torch.zeros(1, 3, self._rules.side, self._rules.side, dtype=torch.uint8)

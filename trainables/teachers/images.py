@@ -69,9 +69,3 @@ def _side(processor: Mapping[str, Any], config_side: int) -> int:
     if isinstance(size, Mapping):
         size = size.get("height", size.get("shortest_edge", config_side))
     return int(size)
-
-
-def spread(count: int, most: int) -> NDArray[np.int64]:
-    """At most `most` of `count` places, in order: the middles of equal parts."""
-    parts = min(count, most)
-    return ((np.arange(parts) + 0.5) * count / max(parts, 1)).astype(np.int64)

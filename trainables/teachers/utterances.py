@@ -11,9 +11,9 @@ import numpy as np
 from trainables.artifacts import Record, read_record
 from trainables.corpus import iter_tables, prefix, with_fold
 from trainables.errors import ArtifactError, CorpusError
+from trainables.pictures import spread
 from trainables.spec.base import Modality
 from trainables.storage import Storage
-from trainables.teachers.images import spread
 
 if TYPE_CHECKING:
     import pyarrow as pa
