@@ -28,6 +28,8 @@ class Report(BaseModel):
 
     epoch: int
     metrics: dict[str, float]
+    at: float = 0.0
+    """When the driver heard of it, seconds since 1970; 0 before that."""
 
 
 class TrialRecord(BaseModel):

@@ -59,10 +59,13 @@ class Ledger:
         """Take epochs as they come; an epoch told again after a restart replaces the earlier telling."""
         record = self.records[number]
         for report in reports:
-            if any(known.epoch == report.epoch and known == report for known in record.reports):
+            if any(known.epoch == report.epoch and known.metrics == report.metrics for known in record.reports):
                 continue
-            record.reports = [known for known in record.reports if known.epoch < report.epoch] + [report]
-            self._observer.trial_reported(record, report)
+            earlier = [known for known in record.reports if known.epoch < report.epoch]
+            since = earlier[-1].at if earlier else record.started
+            heard = report.model_copy(update={"at": max(time.time(), since)})
+            record.reports = [*earlier, heard]
+            self._observer.trial_reported(record, heard)
         if time.monotonic() - self._written.get(number, 0.0) >= WRITE_SECONDS:
             self._write(record)
 
