@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.services.process import free_port, listens, running
+from tests.helpers.services.process import Service, free_port, listens
 
 KEY, SECRET, REGION = "AKIATESTORCHTESTORCH", "not-a-secret-of-anyone", "us-east-1"
 
@@ -17,6 +17,7 @@ KEY, SECRET, REGION = "AKIATESTORCHTESTORCH", "not-a-secret-of-anyone", "us-east
 @dataclass(frozen=True)
 class S3Server:
     endpoint: str
+    service: Service
 
     @property
     def environment(self) -> dict[str, str]:
@@ -63,5 +64,5 @@ def s3_server(
     """`environment`: of the server itself, for example moto's S3_IGNORE_SUBDOMAIN_BUCKETNAME."""
     port = free_port(host)
     command = [sys.executable, "-m", "moto.server", "-H", host, "-p", str(port)]
-    with running(command, folder / "s3.log", lambda: listens(host, port), environment):
-        yield S3Server(f"http://{host}:{port}")
+    with Service(command, folder / "s3.log", lambda: listens(host, port), environment) as service:
+        yield S3Server(f"http://{host}:{port}", service)
