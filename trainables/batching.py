@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from trainables.errors import ArtifactError
-from trainables.spec.base import MODALITIES, OVER_TIME, Modality
+from trainables.spec.base import OVER_TIME, Modality, in_order
 from trainables.spec.needs import Needs
 from trainables.spec.student import AnyStudent
 from trainables.transfer_set import StreamKind, TransferSet
@@ -151,7 +151,7 @@ class Batcher:
         self.pad_id, self._device = data.pad_id, device
         self._labels, self._text_hash = as_tensor(data.truth, device), as_tensor(data.text_hash, device)
         self._votes = _votes(data, device) if needs.votes else None
-        modalities = tuple(m for m in MODALITIES if m in student.modalities) if student.reads_features else ()
+        modalities = in_order(student.modalities) if student.reads_features else ()
         self._streams: dict[Modality, Ragged] = {m: _stream(data, m, device) for m in modalities}
         self._kinds = {m: data.streams[m].kind for m in modalities}
         self._there = {m: as_tensor(data.present(m), device) for m in modalities}

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from trainables.artifacts import Record, publish
 from trainables.spec import EMOTIONS
-from trainables.spec.base import MODALITIES
+from trainables.spec.base import MODALITIES, in_order
 from trainables.spec.needs import GRANULARITIES
 from trainables.storage import Storage
 from trainables.transfer_set import (
@@ -109,7 +109,7 @@ def publish_synthetic(storage: Storage, n: int, seed: int, **shape: Any) -> Stor
 
 def teachers_of(modalities: tuple[str, ...], *, vectors: bool = False) -> list[str]:
     """The teachers of a synthetic set: one a modality, and a fusion of several."""
-    alone = [] if vectors else [m for m in MODALITIES if m in modalities]
+    alone = () if vectors else in_order(modalities)
     return [*alone, *(["fusion"] if len(alone) > 1 else [])]
 
 
@@ -123,7 +123,7 @@ def _streams(shape: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
     if shape["vectors"]:
         kinds = {m: {"kind": "vectors", "width": bands, **scale} for m in MODALITIES}
-    return {m: kinds[m] for m in MODALITIES if m in shape["modalities"]}
+    return {m: kinds[m] for m in in_order(shape["modalities"])}
 
 
 def _split(rng: np.random.Generator, split: str, n: int, **shape: Any) -> pa.Table:

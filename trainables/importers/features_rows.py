@@ -21,7 +21,7 @@ from trainables.importers.files import plural
 from trainables.importers.rows import RawRow
 from trainables.importers.speakers import NOBODY, shared_speakers
 from trainables.spec import FeaturesCorpusSpec
-from trainables.spec.base import MODALITIES, Modality
+from trainables.spec.base import MODALITIES, Modality, in_order
 
 Streams = Mapping[Modality, Mapping[str, Stream]]
 """By modality and split."""
@@ -59,7 +59,7 @@ class _Arrays:
 def read_rows(stored: Sequence[Stored], spec: FeaturesCorpusSpec, place: Path) -> Read:
     """CorpusError naming file, array and row."""
     arrays = _arrays(stored, spec, place)
-    streams = {m: _streams(arrays, m) for m in MODALITIES if m in spec.modalities}
+    streams = {m: _streams(arrays, m) for m in in_order(spec.modalities)}
     written = {split: _labels(arrays, split) for split in SPLITS}
     _same_rows(streams, written)
     still = {m: _without_constants(of) for m, of in streams.items()}

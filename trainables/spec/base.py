@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +19,11 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def in_order(modalities: Collection[str]) -> tuple[Modality, ...]:
+    """Those of MODALITIES that are among them, in the order that streams have everywhere."""
+    return tuple(m for m in MODALITIES if m in modalities)
 
 
 class Spec(BaseModel):

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from trainables.spec.base import MODALITIES, Count, Fraction, Modality, Positive, Spec
+from trainables.spec.base import Count, Fraction, Modality, Positive, Spec, in_order
 from trainables.spec.meta import ALPHA_RANGE, CTKD, TAU_RANGE, Learned, MetaStep
 from trainables.spec.needs import Needs
 from trainables.spec.schedule import Schedule, ScheduleField, TemperatureField, is_used
@@ -311,7 +311,7 @@ class CoLearning(Teaching):
 
 def subsets(modalities: Sequence[Modality], parts: Literal["single", "every"]) -> tuple[tuple[Modality, ...], ...]:
     """The whole, then its parts: of `every` the larger ones first, each in the order of MODALITIES."""
-    ordered = tuple(m for m in MODALITIES if m in modalities)
+    ordered = in_order(modalities)
     sizes = range(len(ordered) - 1, 0, -1) if parts == "every" else range(min(1, len(ordered) - 1), 0, -1)
     return (ordered, *(part for size in sizes for part in combinations(ordered, size)))
 

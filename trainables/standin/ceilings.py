@@ -23,7 +23,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.spec.base import MODALITIES, Modality
+from trainables.spec.base import MODALITIES, Modality, in_order
 from trainables.standin.rules import Rules
 
 Floats = NDArray[np.float64]
@@ -52,7 +52,7 @@ def joints(rules: Rules, modalities: Sequence[Modality] = MODALITIES) -> dict[st
 
     The cells of several channels count the words slowest and the face fastest.
     """
-    read = [modality for modality in MODALITIES if modality in modalities]
+    read = in_order(modalities)
     choices = [choice for size in range(1, len(read) + 1) for choice in combinations(read, size)]
     return {"+".join(choice): _joint(rules, choice) for choice in choices}
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainables.batching import Batch
 from trainables.encoders import Dropout, principal_components
 from trainables.errors import ArtifactError
-from trainables.spec.base import MODALITIES, Modality
+from trainables.spec.base import Modality, in_order
 from trainables.spec.student import AnyStudent
 from trainables.transfer_set import StreamKind, TransferSet
 
@@ -95,7 +95,7 @@ class Student(nn.Module):
     def __init__(self, spec: AnyStudent) -> None:
         super().__init__()
         self.spec = spec
-        self.modalities: tuple[Modality, ...] = tuple(m for m in MODALITIES if m in spec.modalities)
+        self.modalities = in_order(spec.modalities)
 
     @property
     def widths(self) -> Widths:

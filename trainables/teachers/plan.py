@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trainables import corpus
 from trainables.artifacts import Record
-from trainables.spec.base import MODALITIES, Modality
+from trainables.spec.base import Modality, in_order
 from trainables.spec.needs import Needs
 from trainables.spec.run import RunSpec
 from trainables.storage import Storage
@@ -40,11 +40,11 @@ class HarvestPlan(ShardPlan):
         """Of what a student may read, in the order of MODALITIES; no tokens without the text teacher's pieces."""
         spec = self.run.corpus
         if spec.vectors:
-            return {m: "vectors" for m in MODALITIES if m in spec.modalities}
+            return dict.fromkeys(in_order(spec.modalities), "vectors")
         own: dict[Modality, StreamKind] = {"audio": "log_mel", "visual": "images"}
         if self.run.teachers.text is not None:
             own["text"] = "tokens"
-        return {m: own[m] for m in MODALITIES if m in own and m in spec.modalities}
+        return {m: own[m] for m in in_order(own) if m in spec.modalities}
 
     def shard_keys(self) -> list[str]:
         """The corpus's shards; shard i of the transfer set holds the rows of the i-th."""
