@@ -1,4 +1,4 @@
-"""The door to MLflow: addresses, a client that fails fast, and which of its errors are worth another try."""
+"""The door to MLflow: addresses, and a client that fails fast."""
 
 from __future__ import annotations
 
@@ -6,25 +6,22 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from orchestrator.errors import SettingsError
+from orchestrator.tracking.faults import told
 
+_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+_LONGEST = 320
 _ENVIRONMENT = {
-    # Our spool repeats what failed, so one request must not hang for the four minutes of MLflow's own retries.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    # Whoever sends repeats what failed, after a look at what has arrived: MLflow's own repetitions would make a run
+    # twice whose first making was not confirmed, and hang for minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    _TIMEOUT: "20",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
-}
-_PERMANENT = {
-    "BAD_REQUEST",
-    "INVALID_PARAMETER_VALUE",
-    "INVALID_STATE",
-    "RESOURCE_ALREADY_EXISTS",
-    "RESOURCE_DOES_NOT_EXIST",
 }
 
 
@@ -41,7 +38,21 @@ def connect(uri: str) -> Any:
 
     # A new SQLite file reports each of its fifty migrations otherwise.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=uri)
+    return MlflowClient(tracking_uri=_without_login(uri))
+
+
+def wait_longer() -> None:
+    """Let a request take twice the seconds: a server that is only slow would never confirm one otherwise."""
+    os.environ[_TIMEOUT] = str(min(_LONGEST, 2 * int(os.environ.get(_TIMEOUT, "20"))))
+
+
+def answers(client: Any) -> bool:
+    """Whether the store does anything at all."""
+    try:
+        client.search_experiments(max_results=1)
+    except Exception:
+        return False
+    return True
 
 
 def default_uri(storage: Path) -> str:
@@ -102,23 +113,39 @@ def ping(uri: str) -> str:
     try:
         found = len(connect(uri).search_experiments(max_results=1000))
     except Exception as error:
-        raise SettingsError(
-            f"MLflow at {shown(uri)} does not answer ({brief(error)}); start it or set MLFLOW_TRACKING_URI"
-        ) from error
+        raise SettingsError(unusable(error, uri)) from error
     return f"{shown(uri)} ({found} experiments)"
 
 
-def permanent(error: Exception) -> bool:
-    """Whether sending the same again must fail again; all else may be the outage of a server."""
-    code = getattr(error, "error_code", None)
-    if code is not None:
-        return str(code) in _PERMANENT
-    if isinstance(error, OSError):
-        return isinstance(error, FileNotFoundError)
-    return isinstance(error, (LookupError, TypeError, ValueError, AttributeError, ImportError))
+def unusable(error: BaseException, uri: str) -> str:
+    """A sentence on a store that cannot be used, with the way out."""
+    why = told(error, uri)
+    way = "" if "MLFLOW_" in why else "; start it or set MLFLOW_TRACKING_URI"
+    return f"MLflow at {shown(uri)} cannot be used: {why}{way}"
 
 
-def brief(error: BaseException) -> str:
-    """The first line of an error, short enough for a terminal."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."
+def _without_login(uri: str) -> str:
+    """The address of a server, its user and password given to MLflow by the environment instead: MLflow writes the
+    address into its errors."""
+    parts = urlsplit(uri)
+    if not is_server(uri) or not (parts.username and parts.password):
+        return uri
+    os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
+    os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password)
+    return shown(uri)
+
+
+__all__ = [
+    "answers",
+    "artifact_location",
+    "connect",
+    "default_uri",
+    "is_server",
+    "ping",
+    "shown",
+    "sqlite_path",
+    "ui_address",
+    "ui_command",
+    "unusable",
+    "wait_longer",
+]

@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Literal
 
-from orchestrator.tracking.client import brief, connect, shown
+from orchestrator.tracking.client import connect, shown, wait_longer
+from orchestrator.tracking.faults import brief, timed_out, told
 from orchestrator.tracking.reconcile import close_stale
-from orchestrator.tracking.spool import Segment, abandoned, store_key
+from orchestrator.tracking.recovery import Recovery
+from orchestrator.tracking.spool import Segment
 from orchestrator.tracking.writer import Writer
 
 Level = Literal["info", "warning"]
@@ -19,7 +21,10 @@ _BATCH = 1000
 
 
 class Courier(threading.Thread):
-    """Daemon thread on one live segment; `every` seconds between batches, `retry` = (first, longest) wait."""
+    """Daemon thread on one live segment; `every` seconds between batches, `retry` = (first, longest) wait.
+
+    holds: whether this process holds the sweep, so that its runs of lost drivers on other hosts are closed.
+    """
 
     def __init__(
         self,
@@ -27,12 +32,15 @@ class Courier(threading.Thread):
         segment: Segment,
         sweep: str,
         *,
+        holds: bool,
         alive: Collection[str],
         every: float,
         retry: tuple[float, float],
     ) -> None:
         super().__init__(name="mlflow", daemon=True)
-        self._uri, self._segment, self._sweep, self._alive = uri, segment, sweep, alive
+        self._uri, self._segment, self._alive = uri, segment, alive
+        self._sweep = sweep if holds else None
+        self._recovery = Recovery(segment.path.parent, uri, self._refused, self._back)
         self._every, self._retry = every, retry
         self._hurry, self._deadline = threading.Event(), float("inf")
         self._away = False
@@ -93,15 +101,8 @@ class Courier(threading.Thread):
             self._hurry.wait(self._every)
 
     def _recover(self, client: Any) -> None:
-        """Send what killed drivers spooled, then close what they left open."""
-        for segment in abandoned(self._segment.path.parent, store_key(self._uri)):
-            try:
-                header = segment.header() or {}
-                self._drain(segment, Writer(client, header, segment.files, self._refused))
-            except Exception:
-                segment.release()
-                raise
-            segment.remove()
+        """Send what earlier drivers spooled, then close what they left open."""
+        self._recovery.send(client, self._batch)
         closed = close_stale(client, self._sweep, self._alive, reopens=True)
         if closed:
             self._say(f"MLflow: closed {len(closed)} runs that a lost driver had left open", "info")
@@ -141,10 +142,12 @@ class Courier(threading.Thread):
     def _lost(self, error: Exception) -> None:
         # A line that often breaks lets short batches through; what they bring need not be repeated.
         self._batch = max(1, self._batch // 4)
+        if timed_out(error):
+            wait_longer()
         if not self._away:
             self._away = True
             self._say(
-                f"MLflow at {shown(self._uri)} cannot be written ({brief(error)}); "
+                f"MLflow at {shown(self._uri)} cannot be written ({told(error, self._uri)}); "
                 f"it is spooled in {self._segment.path.parent} and sent later",
                 "warning",
             )

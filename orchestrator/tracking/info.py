@@ -13,6 +13,11 @@ RunKind = Literal["sweep", "trial", "model"]
 SWEEP, TRIAL, MODEL, KIND, ROLE = "orch.sweep", "orch.trial", "orch.model", "orch.kind", "orch.role"
 STATE, REASON, STOP_REASON, OWNER = "orch.state", "orch.reason", "orch.stop_reason", "orch.owner"
 STAND_IN, NON_FINITE = "orch.stand_in", "orch.non_finite"
+SINCE, EPOCHS, MODELS, FILE = "orch.since", "orch.epochs", "orch.models", "orch.file."
+"""When the driver that last wrote a sweep began, in milliseconds; how many epochs of an ended trial have all been
+sent; of which models a row is; and, with its path behind it, the checksum of an artifact."""
+SUPERSEDED = "superseded"
+"""The state of a row's run since another model took the row's place."""
 TABLES = "mlflow.loggedArtifacts"
 """Which artifacts the UI shows as tables, as JSON."""
 PARENT, NOTE, RUN_NAME = "mlflow.parentRunId", "mlflow.note.content", "mlflow.runName"

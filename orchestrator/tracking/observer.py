@@ -17,8 +17,9 @@ from pydantic import BaseModel
 from orchestrator.errors import Interrupted
 from orchestrator.events import ModelRow, Observer, Report, StageName, TrialRecord
 from orchestrator.owner import Owner
-from orchestrator.tracking.client import brief, shown
+from orchestrator.tracking.client import shown
 from orchestrator.tracking.courier import Courier
+from orchestrator.tracking.faults import brief, scrubbed
 from orchestrator.tracking.info import SweepInfo, flatten
 from orchestrator.tracking.note import sweep_note
 from orchestrator.tracking.spool import Event, Segment, store_key
@@ -34,6 +35,7 @@ class MlflowObserver(Observer):
     say: shows a text to the user; called in the driver's own thread, from within the calls made here.
     resolve: the full RunSpec of a trial, whose fields become its parameters `run.<path>`.
     alive: names of runs (`trial-0007`) that reconciling at the start leaves open.
+    holds: whether this process holds the sweep: what any lost driver of it left open, wherever it ran, is closed.
     Runs left open by killed drivers are closed, and what they spooled is sent, before anything of this sweep.
     """
 
@@ -46,6 +48,7 @@ class MlflowObserver(Observer):
         say: Callable[[str, Level], None] = lambda text, level: None,
         resolve: Resolve | None = None,
         alive: Sequence[str] = (),
+        holds: bool = True,
         every: float = 2.0,
         retry: tuple[float, float] = (1.0, 60.0),
     ) -> None:
@@ -53,6 +56,8 @@ class MlflowObserver(Observer):
         self._say, self._resolve = say, resolve
         self._rows: dict[str, ModelRow] = {}
         self._resolved: set[int] = set()
+        self._ended: set[int] = set()
+        """Trials of whose end this process has told."""
         self._closed = False
         self._segment: Segment | None = None
         self._courier: Courier | None = None
@@ -63,7 +68,7 @@ class MlflowObserver(Observer):
             return
         owner = Owner.me().model_dump_json()
         self._emit("sweep", store=store_key(uri), owner=owner, info=info.model_dump(mode="json"), say_later=True)
-        self._courier = Courier(uri, self._segment, info.sweep, alive=alive, every=every, retry=retry)
+        self._courier = Courier(uri, self._segment, info.sweep, holds=holds, alive=alive, every=every, retry=retry)
         self._courier.start()
 
     def trial_changed(self, trial: TrialRecord) -> None:
@@ -71,7 +76,15 @@ class MlflowObserver(Observer):
         if trial.number not in self._resolved and self._resolve is not None and trial.state != "queued":
             params = self._full(self._resolve, trial)
             self._resolved.add(trial.number)
-        self._emit("trial", trial=trial.model_dump(), params=params)
+        (self._ended.add if trial.finished else self._ended.discard)(trial.number)
+        told = trial.model_copy(update={"reason": scrubbed(trial.reason)})
+        self._emit("trial", trial=told.model_dump(), params=params)
+
+    def trial_stored(self, trial: TrialRecord) -> None:
+        """A finished trial of the journal: told unless its end was, for another driver may have been lost with what
+        it had not sent of it."""
+        if trial.number not in self._ended:
+            self.trial_changed(trial)
 
     def trial_reported(self, trial: TrialRecord, report: Report) -> None:
         started = int(trial.started * 1000)
@@ -105,7 +118,7 @@ class MlflowObserver(Observer):
             return True
         if self._rows:
             self._emit("note", text=sweep_note(self.info, list(self._rows.values())))
-        self._emit("close", status=status, reason=reason)
+        self._emit("close", status=status, reason=scrubbed(reason))
         self._closed = True
         sent = self._courier.finish(seconds)
         self._tell()
@@ -138,8 +151,7 @@ class MlflowObserver(Observer):
 
     def _full(self, resolve: Resolve, trial: TrialRecord) -> dict[str, str]:
         try:
-            run = resolve(trial)
-            return flatten(run.model_dump(mode="json") if isinstance(run, BaseModel) else run, "run.")
+            return run_params(resolve(trial))
         except Exception as error:
             self._say(f"MLflow: {trial.name} is shown without its full parameters ({brief(error)})", "warning")
             return {}
@@ -168,3 +180,8 @@ class MlflowObserver(Observer):
         """Pass on what the thread had to say; here, because observers and displays live in the driver's thread."""
         for text, level in self._courier.messages() if self._courier else []:
             self._say(text, level)
+
+
+def run_params(run: BaseModel | Mapping[str, Any]) -> dict[str, str]:
+    """The fields of a RunSpec as parameters `run.<path>`."""
+    return flatten(run.model_dump(mode="json") if isinstance(run, BaseModel) else run, "run.")

@@ -1,8 +1,8 @@
 """Close what a killed driver left RUNNING, and nothing else.
 
-A run is ours if it carries `orch.sweep`. It is closed if it belongs to the sweep that this process now drives, or
-if its owner (host, pid, boot, start time in the tag `orch.owner`) is certain to be gone. Runs of others, of drivers
-that live, and of drivers on other hosts are never touched.
+A run is ours if it carries `orch.sweep`. It is closed if it belongs to the sweep that this process holds (on
+whichever host its lost driver was), or if its owner (in the tag `orch.owner`) is certain to be gone. Runs of
+others, of drivers that live, and of other sweeps' drivers on other hosts are never touched.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def reconcile(
 ) -> list[str]:
     """Close stale runs as KILLED; returns their names as `sweep/run`.
 
-    sweep: the sweep that this process drives, whose runs are closed whoever owns them; None for only those of dead
+    sweep: the sweep that this process holds, whose runs are closed whoever owns them; None for only those of dead
         owners, of whichever sweep.
     alive: names of runs of `sweep` that go on, such as `trial-0007`.
     reopens: the parent of `sweep` is about to be written again, so it stays open.

@@ -8,7 +8,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.tracking.info import KIND, MODEL, NON_FINITE, PARENT, RUN_NAME, SWEEP, TRIAL, RunKind, run_tag
+from orchestrator.tracking.info import (
+    KIND,
+    MODEL,
+    NON_FINITE,
+    PARENT,
+    RUN_NAME,
+    STATE,
+    SUPERSEDED,
+    SWEEP,
+    TRIAL,
+    RunKind,
+    run_tag,
+)
 
 METRICS, PARAMS, TAGS = 1000, 100, 100
 """Most entries of each kind that MLflow takes in a request; the three together at most 1000."""
@@ -30,8 +42,10 @@ class Handle:
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     inputs: set[tuple[str, str]] = field(default_factory=set)
-    last_step: int | None = 0
-    """Last epoch sent; None until the server is asked."""
+    epochs: set[int] | None = field(default_factory=set)
+    """Those sent; None until the store is asked."""
+    start: int = 0
+    """Milliseconds since 1970."""
     points: list[Point] = field(default_factory=list)
     """Curves that wait to be sent together."""
 
@@ -47,11 +61,16 @@ class Runs:
     def get(self, kind: RunKind, name: str) -> Handle | None:
         return self.index.get((kind, name))
 
-    def ensure(self, kind: RunKind, name: str, start: int, tags: Mapping[str, str]) -> Handle:
-        """The run, created RUNNING at `start` (milliseconds) where there is none; `tags` are brought up to date."""
+    def ensure(
+        self, kind: RunKind, name: str, start: int, tags: Mapping[str, str], first: Mapping[str, str] | None = None
+    ) -> Handle:
+        """The run, created RUNNING at `start` (milliseconds) where there is none; `tags` are brought up to date.
+
+        first: tags that it has from its creation and that are left as they are afterwards.
+        """
         handle = self.get(kind, name)
         if handle is None:
-            handle = self._create(kind, name, start, tags)
+            handle = self._create(kind, name, start, {**tags, **(first or {})})
         else:
             self.write(handle, tags=tags)
         return handle
@@ -77,12 +96,12 @@ class Runs:
         from mlflow.entities import Metric, Param, RunTag
 
         finite, left_out = _finite(points)
-        new_tags = {k: v[:_TAG_LENGTH] for k, v in (tags or {}).items()}
+        new_tags = {key(k): text(v, _TAG_LENGTH) for k, v in (tags or {}).items()}
         if left_out:
             known = handle.tags.get(NON_FINITE, "").split()
             new_tags[NON_FINITE] = " ".join(dict.fromkeys([*known, *left_out]))[:_TAG_LENGTH]
         new_tags = {k: v for k, v in new_tags.items() if handle.tags.get(k, "") != v}
-        new_params = {key(k): v[:_PARAM_LENGTH] for k, v in (params or {}).items()}
+        new_params = {key(k): text(v, _PARAM_LENGTH) for k, v in (params or {}).items()}
         new_params = {k: v for k, v in new_params.items() if k not in handle.params}
         metrics = [Metric(k, v, time, step) for k, v, time, step in finite]
         entries = [
@@ -113,12 +132,13 @@ class Runs:
 
     def curve(self, handle: Handle, epoch: int, metrics: Mapping[str, float], time: int) -> None:
         """Queue the metrics of an epoch, unless that epoch has been sent; `epoch` comes last, as the mark of it."""
-        if epoch <= self.last_step(handle):
+        sent = self.epochs(handle)
+        if epoch in sent:
             return
         rest = {k: v for k, v in metrics.items() if k != _EPOCH}
         handle.points += [(k, float(v), time, epoch) for k, v in rest.items()]
         handle.points.append((_EPOCH, float(epoch), time, epoch))
-        handle.last_step = epoch
+        sent.add(epoch)
         if len(handle.points) >= METRICS:
             self.flush(handle)
 
@@ -126,11 +146,19 @@ class Runs:
         points, handle.points = handle.points, []
         self.write(handle, points, tags=tags)
 
-    def last_step(self, handle: Handle) -> int:
-        if handle.last_step is None:
-            history = self.client.get_metric_history(handle.run_id, _EPOCH)
-            handle.last_step = max((point.step for point in history), default=0)
-        return handle.last_step
+    def epochs(self, handle: Handle) -> set[int]:
+        """Those sent. Not the last alone: a driver may have been lost with what it had not sent, and another one
+        have gone on behind the gap."""
+        if handle.epochs is None:
+            sent = self.client.get_metric_history(handle.run_id, _EPOCH) if _EPOCH in handle.metrics else []
+            handle.epochs = {point.step for point in sent}
+        return handle.epochs
+
+    def supersede(self, kind: RunKind, name: str) -> None:
+        """Set the run aside under another name, so that another one takes its place."""
+        handle = self.index.pop((kind, name))
+        self.write(handle, tags={STATE: SUPERSEDED})
+        self.client.update_run(handle.run_id, name=f"{name} ({SUPERSEDED})")
 
     def _create(self, kind: RunKind, name: str, start: int, tags: Mapping[str, str]) -> Handle:
         own = {SWEEP: self.sweep, KIND: kind, **tags}
@@ -140,9 +168,9 @@ class Runs:
             parent = self.get("sweep", self.sweep)
             if parent is not None:
                 own[PARENT] = parent.run_id
-        own = {k: v[:_TAG_LENGTH] for k, v in own.items()}
+        own = {key(k): text(v, _TAG_LENGTH) for k, v in own.items()}
         run = self.client.create_run(self.experiment_id, start_time=start, tags=own, run_name=name)
-        handle = Handle(run.info.run_id, "RUNNING", tags=own)
+        handle = Handle(run.info.run_id, "RUNNING", tags=own, start=start)
         self.index[kind, name] = handle
         return handle
 
@@ -151,22 +179,26 @@ class Runs:
         # Oldest first: should two drivers have raced, every later one takes the same run.
         for run in search(self.client, [self.experiment_id], f"tags.`{SWEEP}` = '{self.sweep}'"):
             tags = run.data.tags
+            if tags.get(STATE) == SUPERSEDED:
+                continue
             kind: RunKind = tags.get(KIND, "sweep")
             name = tags.get(TRIAL) or tags.get(MODEL) or tags.get(RUN_NAME, self.sweep)
             if kind == "sweep":
                 name = self.sweep
-            inputs = getattr(run.inputs, "dataset_inputs", None) or []
-            handle = Handle(
-                run.info.run_id,
-                run.info.status,
-                dict(run.data.metrics),
-                dict(run.data.params),
-                dict(tags),
-                {(i.dataset.name, i.dataset.digest) for i in inputs},
-                last_step=None,
-            )
-            index.setdefault((kind, name), handle)
+            handle = _handle(run)
+            known = index.setdefault((kind, name), handle)
+            if known is not handle:
+                index[kind, name] = self._one_of(known, handle)
         return index
+
+    def _one_of(self, known: Handle, other: Handle) -> Handle:
+        """Of two runs of one name the one that holds something. The other was made by a request that was taken for
+        failed and made again, as the store was slow; it is removed where it is empty."""
+        spare = other if not (other.metrics or other.params) else known
+        if not (spare.metrics or spare.params):
+            self.client.delete_run(spare.run_id)
+            return known if spare is other else other
+        return known
 
 
 def search(client: Any, experiment_ids: list[str], query: str) -> Iterable[Any]:
@@ -183,6 +215,25 @@ def search(client: Any, experiment_ids: list[str], query: str) -> Iterable[Any]:
 def key(name: str) -> str:
     """A name with the characters and the length that MLflow takes."""
     return _PLAIN.sub("_", name)[:_KEY_LENGTH]
+
+
+def text(value: str, length: int) -> str:
+    """A value that every database takes: PostgreSQL has no NUL in a text, and UTF-8 no half of a pair."""
+    return value[:length].replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def _handle(run: Any) -> Handle:
+    inputs = getattr(run.inputs, "dataset_inputs", None) or []
+    return Handle(
+        run.info.run_id,
+        run.info.status,
+        dict(run.data.metrics),
+        dict(run.data.params),
+        dict(run.data.tags),
+        {(i.dataset.name, i.dataset.digest) for i in inputs},
+        epochs=None,
+        start=run.info.start_time,
+    )
 
 
 def _experiment(client: Any, name: str, artifact_location: str | None) -> str:

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from orchestrator.tracking.client import shown
+
 Event = dict[str, Any]
 _SUFFIX = ".jsonl"
 
@@ -170,8 +172,8 @@ def waiting(folder: Path) -> bool:
 
 
 def store_key(uri: str) -> str:
-    """Names a tracking store in a spool without the credentials that its address may hold."""
-    return hashlib.sha256(uri.encode()).hexdigest()[:16]
+    """Names a tracking store in a spool; whoever logs in, and with which password, it is the same one."""
+    return hashlib.sha256(shown(uri).encode()).hexdigest()[:16]
 
 
 def _parse(line: bytes) -> Event | None:
