@@ -191,9 +191,9 @@ def score_teachers(
     import numpy as np
 
     from trainables.teachers.identity import prefix
-    from trainables.transfer_set import TransferSet, materialise
+    from trainables.transfer_set import TransferSet
 
-    sets = [TransferSet.open(materialise(storage, transfer, cache)) for transfer, _ in folds]
+    sets = [TransferSet.fetched(storage, transfer, cache) for transfer, _ in folds]
     scored = []
     for name in folds[0][1]:
         parts = [_taught(data, name) for data in sets]

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from trainables import disk
 from trainables.errors import ArtifactError
-from trainables.storage import Storage, sha256
+from trainables.storage import Storage, StorageError, sha256
 
 RECORD = "record.json"
+_PIECE = 8 * 2**20
 _PACKAGES = ("orch", "torch", "transformers", "numpy", "pyarrow")
 
 
@@ -44,6 +48,17 @@ class StoredFile(BaseModel):
     size: int
     sha256: str
 
+    @classmethod
+    def of(cls, path: Path) -> StoredFile:
+        return cls(size=path.stat().st_size, sha256=sha256(path))
+
+    def fault(self, path: Path) -> str | None:
+        """How a local copy differs; None where it does not."""
+        size = path.stat().st_size
+        if size != self.size:
+            return f"it has {size} bytes, and its record says {self.size}"
+        return None if sha256(path) == self.sha256 else "its checksum differs from its record"
+
 
 class Record(BaseModel):
     """What stands beside every artifact: what made it, from what, and how to know that it is whole."""
@@ -63,6 +78,8 @@ class Record(BaseModel):
     created: datetime
     seconds: float = 0.0
     """Wall time that making it took."""
+    checksum: str = ""
+    """Of everything else here, as it is written; empty in what was written before there was one."""
 
 
 def versions() -> dict[str, str]:
@@ -80,12 +97,15 @@ def read_record(storage: Storage, prefix: str) -> Record | None:
     key = f"{prefix}/{RECORD}"
     if not storage.exists(key):
         return None
+    data = storage.read_bytes(key)
     try:
-        return Record.model_validate_json(storage.read_text(key))
+        record = Record.model_validate_json(data)
     except ValidationError as error:
-        raise ArtifactError(
-            f"{storage.url(key)}: not a record of this version ({error.error_count()} faults); remove {prefix}"
-        ) from error
+        fault = f"not a record of this version ({error.error_count()} faults)"
+        raise ArtifactError(_with_way_out(storage, prefix, RECORD, fault)) from error
+    if record.checksum not in ("", _checksum(data)):
+        raise ArtifactError(_with_way_out(storage, prefix, RECORD, "its checksum differs from its content"))
+    return record
 
 
 def publish(
@@ -93,38 +113,120 @@ def publish(
     prefix: str,
     folder: Path | None,
     record: Record,
-    stored: Sequence[str] = (),
+    stored: Sequence[str] | Mapping[str, StoredFile] = (),
 ) -> Record:
     """Upload every file of `folder`, then the record with a checksum per file; returns the record written.
 
-    `stored` names files (keys below `prefix`) that were uploaded earlier, shard by shard.
+    `stored` names files (keys below `prefix`) that were uploaded earlier, shard by shard. Where it does not say
+    what they are, they are read again, a piece at a time.
     """
     files: dict[str, StoredFile] = {}
     for path in sorted(folder.rglob("*")) if folder else []:
         if path.is_file():
             key = path.relative_to(folder or path).as_posix()
+            files[key] = StoredFile.of(path)
             storage.upload(path, f"{prefix}/{key}")
-            files[key] = StoredFile(size=path.stat().st_size, sha256=sha256(path))
+    known = stored if isinstance(stored, Mapping) else {}
     for key in stored:
-        data = storage.read_bytes(f"{prefix}/{key}")
-        files[key] = StoredFile(size=len(data), sha256=hashlib.sha256(data).hexdigest())
-    record = record.model_copy(update={"files": files, "versions": versions(), "created": datetime.now(UTC)})
+        files[key] = known[key] if key in known else _as_stored(storage, f"{prefix}/{key}")
+    facts = {"files": files, "versions": versions(), "created": datetime.now(UTC), "checksum": ""}
+    record = record.model_copy(update=facts)
+    checksum = _checksum(record.model_dump_json().encode("utf-8"))
+    record = record.model_copy(update={"checksum": checksum})
     storage.write_text(f"{prefix}/{RECORD}", record.model_dump_json(indent=1))
     return record
 
 
 def fetch(storage: Storage, prefix: str, folder: Path, only: Sequence[str] | None = None) -> Record:
-    """Download an artifact's files (all, or `only` these) into `folder`, each checked against its checksum."""
+    """Download an artifact's files (all, or `only` these) into `folder`, each checked against its record.
+
+    Raises ArtifactError naming the first that is missing, truncated or damaged, of which nothing stays in `folder`;
+    MachineError where the disk is full.
+    """
+    record = _existing(storage, prefix)
+    for key in only if only is not None else record.files:
+        _download(storage, prefix, key, folder / key, record)
+    return record
+
+
+@contextmanager
+def verified(
+    storage: Storage, prefix: str, key: str, record: Record | None = None, *, scratch: Path | None = None
+) -> Iterator[Path]:
+    """A local file of what is stored under `key` of an artifact, checked against its record before it is read.
+
+    On this machine's file system it is the stored file itself, elsewhere a copy in the folder `scratch` (by default
+    where temporary files go) that is gone afterwards. Errors as of `fetch`.
+    """
+    record = record or _existing(storage, prefix)
+    if storage.local is not None:
+        path = storage.local / prefix / key
+        _check(storage, prefix, key, path, record)
+        yield path
+        return
+    with TemporaryDirectory(prefix="orch-verified-", dir=scratch) as folder:
+        path = Path(folder) / PurePosixPath(key).name
+        _download(storage, prefix, key, path, record)
+        yield path
+
+
+def _existing(storage: Storage, prefix: str) -> Record:
     record = read_record(storage, prefix)
     if record is None:
         raise ArtifactError(f"{storage.url(prefix)}: no record, so there is no such artifact; make it again")
-    for key in only if only is not None else record.files:
-        target = folder / key
-        storage.download(f"{prefix}/{key}", target)
-        if sha256(target) != record.files[key].sha256:
-            target.unlink()
-            raise ArtifactError(
-                f"{storage.url(f'{prefix}/{key}')}: its checksum differs from its record; "
-                f"remove {storage.url(prefix)} and run again"
-            )
     return record
+
+
+def _download(storage: Storage, prefix: str, key: str, target: Path, record: Record) -> None:
+    """What a network damaged comes whole the second time; what is damaged in the store does not."""
+    for last in (storage.local is not None, True):
+        try:
+            with disk.writing(target.parent, storage.url(f"{prefix}/{key}")):
+                storage.download(f"{prefix}/{key}", target)
+        except StorageError as error:
+            if storage.exists(f"{prefix}/{key}"):
+                raise
+            raise ArtifactError(_with_way_out(storage, prefix, key, "there is no such object")) from error
+        try:
+            _check(storage, prefix, key, target, record)
+            return
+        except ArtifactError:
+            target.unlink(missing_ok=True)
+            if last:
+                raise
+
+
+def _check(storage: Storage, prefix: str, key: str, path: Path, record: Record) -> None:
+    """ArtifactError where the file is not what the record says."""
+    expected = record.files.get(key)
+    if expected is None:
+        fault: str | None = "its record knows no such file"
+    elif not path.is_file():
+        fault = "there is no such object"
+    else:
+        fault = expected.fault(path)
+    if fault is not None:
+        raise ArtifactError(_with_way_out(storage, prefix, key, fault))
+
+
+def _with_way_out(storage: Storage, prefix: str, key: str, fault: str) -> str:
+    """Without its record an artifact is made again, and overwrites what is left of it."""
+    record, named = storage.url(f"{prefix}/{RECORD}"), storage.url(f"{prefix}/{key}")
+    what = "it" if key == RECORD else f"it and {record}"
+    return f"{named}: {fault}; remove {what} and run the same command again, which makes it anew"
+
+
+def _as_stored(storage: Storage, key: str) -> StoredFile:
+    digest, size = hashlib.sha256(), 0
+    with storage.open(key) as handle:
+        while piece := handle.read(_PIECE):
+            digest.update(piece)
+            size += len(piece)
+    return StoredFile(size=size, sha256=digest.hexdigest())
+
+
+def _checksum(record: bytes) -> str:
+    """Of a record's JSON without its own checksum, however it is laid out."""
+    content = json.loads(record)
+    content["checksum"] = ""
+    return hashlib.sha256(canonical_json(content).encode("utf-8")).hexdigest()

@@ -88,5 +88,5 @@ def test_a_damaged_file_is_named_and_not_kept(tmp_path: Path) -> None:
 def test_a_record_of_another_form_is_refused(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     storage.write_text("corpora/f/record.json", '{"kind": 3}')
-    with pytest.raises(ArtifactError, match="remove corpora/f"):
+    with pytest.raises(ArtifactError, match=r"corpora/f/record.json: not a record .*; remove it and run"):
         read_record(storage, "corpora/f")

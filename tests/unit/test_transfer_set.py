@@ -10,11 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.helpers.transfer_sets import FINGERPRINT, synthetic
-from trainables import transfer_set
 from trainables.errors import ArtifactError
 from trainables.spec.base import MODALITIES
 from trainables.storage import Storage
-from trainables.transfer_set import TransferSet, flat, list_column, materialise, prefix, shard_name
+from trainables.transfer_set import TransferSet, files, flat, list_column, materialise, prefix, shard_name
 
 
 def test_every_column_has_its_shape(tmp_path: Path) -> None:
@@ -79,9 +78,9 @@ def test_one_modality_leaves_the_other_absent(tmp_path: Path) -> None:
 def test_materialise_is_done_once(tmp_path: Path) -> None:
     synthetic(tmp_path, n=50)
     folder = tmp_path / "cache" / FINGERPRINT
-    before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
+    before = {p.name: p.stat().st_mtime_ns for p in folder.glob("*.npy")}
     assert materialise(Storage(str(tmp_path / "nowhere")), FINGERPRINT, tmp_path / "cache") == folder
-    assert {p.name: p.stat().st_mtime_ns for p in folder.iterdir()} == before
+    assert {p.name: p.stat().st_mtime_ns for p in folder.glob("*.npy")} == before
 
 
 def test_a_damaged_shard_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
@@ -103,7 +102,7 @@ def test_an_unfinished_harvest_is_no_transfer_set(tmp_path: Path) -> None:
 
 def test_more_values_than_an_int32_numbers_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = synthetic(tmp_path / "plain", n=50, modalities=MODALITIES)
-    monkeypatch.setattr(transfer_set, "LIST_MOST", 0)
+    monkeypatch.setattr(files, "LIST_MOST", 0)
     large = synthetic(tmp_path / "large", n=50, modalities=MODALITIES)
     with Storage(str(tmp_path / "large" / "store")).open(f"{prefix(FINGERPRINT)}/{shard_name(0)}") as handle:
         types = {field.name: field.type for field in pq.read_schema(handle)}
@@ -118,7 +117,7 @@ def test_rows_of_a_small_list_fit_beside_those_of_a_large_one(monkeypatch: pytes
     """A damaged shard has the clean one's columns, and fewer rows."""
     rows = [np.arange(3), np.arange(4)]
     small = list_column(rows, np.int32)
-    monkeypatch.setattr(transfer_set, "LIST_MOST", 6)
+    monkeypatch.setattr(files, "LIST_MOST", 6)
     large = pa.table({"words": list_column(rows, np.int32)})
     joined = pa.table({"words": small}, schema=large.schema)
     assert joined == large and flat(joined, "words")[1].tolist() == [3, 4]
