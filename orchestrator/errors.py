@@ -25,3 +25,11 @@ class Interrupted(OrchError):  # noqa: N818 - not an error of anybody's
     """Ctrl-C or a termination signal ended the work; everything done so far is kept."""
 
     exit_code = 130
+
+
+class SweepHeldError(UserError):
+    """Another driver, which is alive, drives the sweep."""
+
+
+class LeaseLostError(OrchError):
+    """Another driver has followed this one, which it took for lost."""

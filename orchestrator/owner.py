@@ -20,10 +20,18 @@ class Owner(BaseModel):
     """Identifier of the boot of the host; empty where the system tells none."""
     started: str
     """Start time of the process in the system's own count; a reused pid has another one."""
+    namespace: str = ""
+    """In which the pid means something; two containers of one host each have their own."""
 
     @classmethod
     def me(cls) -> Owner:
-        return cls(host=socket.gethostname(), pid=os.getpid(), boot=_boot(), started=_started(os.getpid()))
+        return cls(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            boot=_boot(),
+            started=_started(os.getpid()),
+            namespace=_namespace(),
+        )
 
     @classmethod
     def parse(cls, text: str | None) -> Owner | None:
@@ -38,6 +46,8 @@ class Owner(BaseModel):
             return False
         if self.boot != _boot():
             return True
+        if self.namespace and self.namespace != _namespace():
+            return False
         if not _running(self.pid):
             return True
         return bool(self.started) and _started(self.pid) != self.started
@@ -46,6 +56,13 @@ class Owner(BaseModel):
 def _boot() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""
 

@@ -19,6 +19,7 @@ from orchestrator.errors import ExperimentError
 from orchestrator.events import Observer, Observers, TrialRecord
 from orchestrator.experiment import ExperimentSpec
 from orchestrator.leaderboard import Candidate
+from orchestrator.lease import driving
 from orchestrator.plan import Plan, generation, make_plan
 from orchestrator.recording import Recorder, recording
 from orchestrator.settings import Settings
@@ -93,6 +94,8 @@ def _stages(  # noqa: PLR0917
     plan: Plan, settings: Settings, folder: str, trials: int, concurrency: int | None, observer: Observer
 ) -> Iterator[tuple[Stages, Recorder]]:
     with ExitStack() as resources:
+        home = Storage(settings.storage).at(folder)
+        resources.enter_context(driving(home, folder, lambda text: observer.message(text, "warning")))
         recorder = resources.enter_context(recording(plan, settings, folder, observer))
         yield (
             Stages(

@@ -13,9 +13,9 @@ from orchestrator.events import ConditionScore, Interval, ModelRow, Report, Tria
 from orchestrator.owner import Owner
 from orchestrator.tracking.client import artifact_location, ping, shown, sqlite_path, ui_address, ui_command
 from orchestrator.tracking.info import SweepInfo, flatten
+from orchestrator.tracking.metrics import model_metrics, summary_metrics
 from orchestrator.tracking.note import sweep_note
 from orchestrator.tracking.runs import key
-from orchestrator.tracking.writer import model_metrics, summary_metrics
 
 INFO = SweepInfo(sweep="s-ab", claim="Distilling helps.", stand_in=True, objectives=[("weighted_f1", "max")])
 
@@ -51,10 +51,15 @@ def test_this_process_is_not_gone_and_an_ended_one_is() -> None:
 
 @pytest.mark.parametrize(
     ("change", "gone"),
-    [({"started": "1"}, True), ({"boot": "another"}, True), ({"host": "another", "boot": "another"}, False)],
-    ids=["pid reused", "host rebooted", "other host"],
+    [
+        ({"started": "1"}, True),
+        ({"boot": "another"}, True),
+        ({"host": "another", "boot": "another"}, False),
+        ({"pid": 0, "namespace": "pid:[1]"}, False),
+    ],
+    ids=["pid reused", "host rebooted", "other host", "other container"],
 )
-def test_an_owner_is_gone_only_where_that_is_certain(change: dict[str, str], gone: bool) -> None:
+def test_an_owner_is_gone_only_where_that_is_certain(change: dict[str, object], gone: bool) -> None:
     assert Owner.me().model_copy(update=change).gone() is gone
 
 
