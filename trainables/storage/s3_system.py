@@ -10,7 +10,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, BinaryIO, TypeVar, cast
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from fsspec.asyn import sync, sync_wrapper
 from s3fs.core import S3FileSystem
 from s3fs.errors import translate_boto_error
@@ -77,9 +77,7 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]
             )
         except ImpatientError as error:
             raise StorageAway(s3_errors.away(where, error.waited, error.reason)) from None
-        except (StorageError, StorageAway):
-            raise
-        except Exception as error:
+        except (ClientError, BotoCoreError, OSError, ValueError) as error:
             told: Exception = await self._explained(error, method, parameters)
             if s3_errors.code_of(told) in _EXPECTED:
                 raise translate_boto_error(told) from told
@@ -94,7 +92,7 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]
         try:
             answer = await call(**self._get_s3_method_kwargs(call, parameters, more))
         except ClientError as explained:
-            found: Exception = explained
+            found: Exception = error if s3_errors.passing(explained) else explained
             return found
         except Exception:
             return error
