@@ -8,6 +8,7 @@ the trial's number. What is suggested is thus a function of the records: after a
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import math
@@ -33,13 +34,29 @@ from trainables.spec import RunSpec
 _STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
-def suggestion(spec: ExperimentSpec, records: Sequence[TrialRecord], number: int) -> TrialRecord:
-    """Trial `number` of a sweep whose other trials are `records`: the default, the control, or what TPE says."""
+class _Ended(FrozenTrial):  # type: ignore[misc]
+    """Nothing in it is changed by a study but its number, so that a copy may share the rest."""
+
+    def __deepcopy__(self, memo: Any) -> FrozenTrial:
+        return copy.copy(self)
+
+
+Known = dict[int, FrozenTrial]
+"""Trials that have ended, by number, as Optuna sees them."""
+
+
+def suggestion(
+    spec: ExperimentSpec, records: Sequence[TrialRecord], number: int, known: Known | None = None
+) -> TrialRecord:
+    """Trial `number` of a sweep whose other trials are `records`: the default, the control, or what TPE says.
+
+    `known` saves work where the same sweep is asked for again and again.
+    """
     if number == 0:
         return TrialRecord(number=0, role="default", params=default_point(spec.search.space, spec.run))
     if number == 1 and spec.run.method.type != "supervised":
         return TrialRecord(number=1, role="control", params={}, overrides=without_teachers(spec.run))
-    study = study_of(spec.search, records, spec.run.metric, sampler(spec.search, number))
+    study = study_of(spec.search, records, spec.run.metric, sampler(spec.search, number), known)
     trial = study.ask()
     define(spec.search.space, spec.run)(trial)
     return TrialRecord(number=number, role="search", params=dict(trial.params))
@@ -50,6 +67,7 @@ def study_of(
     records: Sequence[TrialRecord],
     metric: str,
     sampler: optuna.samplers.BaseSampler | None = None,
+    known: Known | None = None,
 ) -> optuna.Study:
     """An Optuna study of every trial but the control, by number, whatever the order they ended in."""
     _quiet()
@@ -57,8 +75,18 @@ def study_of(
     study = optuna.create_study(directions=directions, sampler=sampler)
     for record in sorted(records, key=lambda r: r.number):
         if record.role != "control":
-            study.add_trial(frozen(search, record, metric))
+            study.add_trial(_frozen(search, record, metric, {} if known is None else known))
     return study
+
+
+def _frozen(search: SearchSpec, record: TrialRecord, metric: str, known: Known) -> FrozenTrial:
+    """From `known` where the trial has ended: it does not change any more."""
+    if record.number in known:
+        return known[record.number]
+    trial = frozen(search, record, metric)
+    if record.finished:
+        known[record.number] = trial
+    return trial
 
 
 def frozen(search: SearchSpec, record: TrialRecord, metric: str) -> FrozenTrial:
@@ -67,11 +95,13 @@ def frozen(search: SearchSpec, record: TrialRecord, metric: str) -> FrozenTrial:
     values = [record.values.get(objective.metric, math.nan) for objective in search.objectives]
     if state == TrialState.COMPLETE and not all(math.isfinite(value) for value in values):
         state = TrialState.FAIL
-    steps = scores_by_epoch(record.reports, metric, search.objectives[0].metric) if len(values) == 1 else {}
+    steps: dict[int, float] = {}
+    if state == TrialState.PRUNED and len(values) == 1:
+        steps = scores_by_epoch(record.reports, metric, search.objectives[0].metric)
     params = _inside(search.space, record.params)
     started = datetime.fromtimestamp(record.started or 0, UTC).replace(tzinfo=None)
     ended = datetime.fromtimestamp(record.ended or 0, UTC).replace(tzinfo=None)
-    return FrozenTrial(
+    return _Ended(
         number=record.number,
         trial_id=record.number,
         state=state,
@@ -79,7 +109,7 @@ def frozen(search: SearchSpec, record: TrialRecord, metric: str) -> FrozenTrial:
         values=values if state == TrialState.COMPLETE else None,
         params=params,
         distributions={path: distribution_of(search.space[path]) for path in params},
-        intermediate_values=steps if state == TrialState.PRUNED else {},
+        intermediate_values=steps,
         datetime_start=started,
         datetime_complete=ended if state.is_finished() else None,
         user_attrs={"number": record.number},
@@ -135,7 +165,10 @@ def define(space: Space, run: RunSpec) -> Any:
 
 
 class JournalSearch(OptunaSearch):  # type: ignore[misc]
-    """Hands Tune the trials that are left over, then new ones up to `total`, at most `concurrency` at a time."""
+    """Hands Tune the trials that are left over, then new ones up to `total`, at most `concurrency` at a time.
+
+    A trial whose attempt was lost is queued by the ledger, and handed out anew before any other.
+    """
 
     def __init__(self, ledger: Ledger, spec: ExperimentSpec, total: int, concurrency: int) -> None:
         _quiet()
@@ -143,20 +176,20 @@ class JournalSearch(OptunaSearch):  # type: ignore[misc]
         names, modes = [o.metric for o in objectives], [o.direction for o in objectives]
         super().__init__(space=define(spec.search.space, spec.run), metric=names, mode=modes)
         self._ledger, self._spec, self._total, self._concurrency = ledger, spec, total, concurrency
-        self._left = [record.number for record in ledger.waiting()]
         self._live: dict[str, int] = {}
+        self._known: Known = {}
 
     @property
     def remaining(self) -> int:
-        """Trials still to be handed out."""
-        return len(self._left) + max(0, self._total - len(self._ledger.records))
+        """Trials without an end, those among them that do not exist yet."""
+        return len(self._ledger.waiting()) + max(0, self._total - len(self._ledger.records))
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if len(self._live) >= self._concurrency:
-            return None
-        if not self.remaining:
+        if self._ledger.closing or not self.remaining:
             return str(Searcher.FINISHED)
-        number = self._left.pop(0) if self._left else self._new()
+        number = self._next() if len(self._live) < self._concurrency else None
+        if number is None:
+            return None
         self._live[trial_id] = number
         record = self._ledger.records[number]
         return {"number": number, "params": record.params, "overrides": record.overrides}
@@ -175,10 +208,18 @@ class JournalSearch(OptunaSearch):  # type: ignore[misc]
     def __reduce__(self) -> Any:
         return self._ledger.__reduce__()
 
+    def _next(self) -> int | None:
+        """A trial without an end that nobody runs, else a new one; None where none may be started now."""
+        live = set(self._live.values())
+        left = [record.number for record in self._ledger.ready() if record.number not in live]
+        if left:
+            return left[0]
+        return self._new() if len(self._ledger.records) < self._total else None
+
     def _new(self) -> int:
         records = self._ledger.ordered()
         number = next(n for n in range(len(records) + 1) if n not in self._ledger.records)
-        self._ledger.queue(suggestion(self._spec, records, number))
+        self._ledger.queue(suggestion(self._spec, records, number, self._known))
         return number
 
 

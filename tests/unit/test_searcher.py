@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from orchestrator.events import Observer, Report, TrialRecord
@@ -23,6 +23,7 @@ from orchestrator.space import with_values
 from tests.helpers.trials import Notes, experiment, score
 from trainables.storage import Storage
 
+UNTRIED: dict[str, Any] = {"state": "queued", "reports": [], "values": {}}
 TWO = [{"metric": "weighted_f1"}, {"metric": "parameters", "direction": "min"}]
 
 
@@ -70,6 +71,14 @@ def test_a_supervised_experiment_needs_no_control() -> None:
     spec = experiment(space={"student.dropout": {"type": "float", "low": 0.0, "high": 0.5}})
     spec = spec.model_copy(update={"run": with_values(spec.run, {"method": {"type": "supervised"}})})
     assert [record.role for record in grown(spec, 3)] == ["default", "search", "search"]
+
+
+def test_what_is_kept_of_ended_trials_changes_no_suggestion() -> None:
+    spec, known = experiment(), dict[int, FrozenTrial]()
+    records = grown(spec, 14)
+    for number in range(8, 14):
+        assert suggestion(spec, records[:number], number, known) == records[number].model_copy(update=UNTRIED)
+    assert sorted(known) == [0, *range(2, 13)], "all but the control"
 
 
 def test_the_same_records_give_the_same_suggestion_in_any_order() -> None:
