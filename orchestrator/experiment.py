@@ -18,6 +18,7 @@ import yaml
 from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
 
 from orchestrator.errors import ExperimentError
+from orchestrator.resources import Resources
 from orchestrator.space import (
     Choice,
     Space,
@@ -96,34 +97,6 @@ class ConfirmSpec(Spec):
     ablations: dict[AblationName, Annotated[dict[str, JsonValue], Field(min_length=1)]] = {}
     """Changes laid on the best configuration, by name: values by dotted path into the run, confirmed beside it."""
     robustness: RobustnessSpec = RobustnessSpec()
-
-
-class WorkerResources(Spec):
-    cpus: Annotated[float, Field(gt=0)] = 1
-    gpus: Annotated[float, Field(ge=0)] = 0
-    workers: Annotated[int, Field(ge=1)] = 1
-
-
-class Resources(Spec):
-    """What each part may use: circumstance, never identity."""
-
-    teacher: WorkerResources = WorkerResources()
-    harvest: WorkerResources = WorkerResources()
-    trial: WorkerResources = WorkerResources()
-    confirm: WorkerResources = WorkerResources()
-    microbatch: Annotated[int, Field(ge=1)] = 32
-    """Largest number of utterances that a teacher sees at once; more are accumulated."""
-
-    @model_validator(mode="after")
-    def _single(self) -> Resources:
-        for name in ("harvest", "confirm"):
-            workers = getattr(self, name).workers
-            if workers > 1:
-                raise ValueError(
-                    f"{name}.workers {workers}: each process of {name} works alone, as many side by side as "
-                    f"there is room for; leave it at 1, and give {name}.cpus or {name}.gpus for larger ones"
-                )
-        return self
 
 
 class ExperimentSpec(Spec):

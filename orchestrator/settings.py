@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from orchestrator.errors import SettingsError
+from orchestrator.resources import NodeGroup
 
 FILE = "orch.toml"
 CORPORA = ("meld", "iemocap", "emodb", "ravdess", "crema_d", "mosei", "features", "manifest")
@@ -73,6 +74,9 @@ class Settings(BaseSettings):
     """By default `full` where there is a cluster or a GPU, else `laptop`."""
     ray_address: str | None = Field(None, validation_alias=AliasChoices("RAY_ADDRESS"))
     """The Ray cluster; by default a local one is started."""
+    node_groups: dict[str, NodeGroup] = {}
+    """What a Ray cluster that scales by itself may start, by the group's name. Only some clusters tell; of others
+    what is not there yet is not counted upon, nor asked for, unless it is named here."""
     mlflow_tracking_uri: str = Field(
         default_factory=_mlflow_default, validation_alias=AliasChoices("MLFLOW_TRACKING_URI")
     )

@@ -252,8 +252,10 @@ class Stages:
         if self._connected:
             return
         from orchestrator.launch.cluster import connected
+        from orchestrator.launch.placement import check_resources
 
-        self.resources.enter_context(connected(self.settings.ray_address, cpus=None))
+        cluster = self.resources.enter_context(connected(self.settings.ray_address, cpus=None))
+        check_resources(cluster, self.plan.spec.resources, done=self.done)
         self._connected = True
 
     def _progress(self, stage: StageName) -> Callable[..., None]:

@@ -12,9 +12,9 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.errors import StageError
-from orchestrator.experiment import WorkerResources
 from orchestrator.launch.error_lines import last_line
 from orchestrator.launch.placement import concurrency, current
+from orchestrator.resources import PoolResources, WorkerResources
 from trainables.artifacts import RECORD
 from trainables.spec import RunSpec
 from trainables.spec.robustness import Condition
@@ -125,20 +125,19 @@ def run_jobs(
     *,
     storage: str,
     cache: str,
-    resources: WorkerResources,
+    resources: PoolResources,
     concurrency: int | None,
     on_done: Callable[[J], None],
 ) -> None:
     """Make every artifact that has no record; `on_done` is called for each as it is there, old ones first.
 
-    One that fails does not keep the others from being made; then StageError with the first reason. A job is one
-    worker's work: `resources.workers` must be 1.
+    One that fails does not keep the others from being made; then StageError with the first reason.
     """
     root = Storage(storage)
     shared = Confirmation(
         storage=root.root,
         cache=str(Path(cache).expanduser().absolute()),
-        resources=resources.model_copy(update={"workers": 1}),
+        resources=WorkerResources.model_validate(resources.model_dump(include=set(WorkerResources.model_fields))),
     )
     missing = []
     for job in jobs:
@@ -147,7 +146,7 @@ def run_jobs(
         else:
             missing.append(job)
     if missing:
-        failures = _run_all(missing, shared, _parallel(shared.resources, concurrency), on_done)
+        failures = _run_all(missing, shared, _parallel(resources, concurrency), on_done)
         if failures:
             told = f"{len(failures)} of {len(missing)} {missing[0].what} failed"
             raise StageError(f"{told}; the first: {failures[0]}")
@@ -194,5 +193,5 @@ def _make(shared: dict[str, Any], kind: type[Job], job: dict[str, Any]) -> str:
     return ""
 
 
-def _parallel(resources: WorkerResources, wanted: int | None) -> int:
+def _parallel(resources: PoolResources, wanted: int | None) -> int:
     return concurrency(current(), resources, wanted, "confirm")

@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from orchestrator.errors import StageError
-from orchestrator.experiment import WorkerResources
 from orchestrator.launch.error_lines import last_line
+from orchestrator.resources import TeacherResources, TrialResources
 from trainables.errors import OrchError, UserError
 
 LOST_WORKERS = 2
@@ -29,6 +29,7 @@ POLL_SECONDS = 0.5
 
 Message = dict[str, Any]
 Tell = Callable[[Message], None]
+GroupResources = TeacherResources | TrialResources
 GroupWork = Callable[[Any, int, Tell], None]
 """What every worker runs: (task, rank, tell). Only what rank 0 tells is told."""
 
@@ -36,7 +37,7 @@ GroupWork = Callable[[Any, int, Tell], None]
 def run_group(
     work: GroupWork,
     task: Any,
-    need: WorkerResources,
+    need: GroupResources,
     on_message: Callable[[Message], None],
     on_group: Callable[[str], None] | None = None,
 ) -> None:
@@ -86,7 +87,7 @@ def release(group: str) -> None:
     remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(group)))
 
 
-def _fit(config: dict[str, Any], need: WorkerResources, take: Callable[[Message], None]) -> BaseException | None:
+def _fit(config: dict[str, Any], need: GroupResources, take: Callable[[Message], None]) -> BaseException | None:
     """Ray Train in a thread of its own, its messages in this one; returns how it failed."""
     from ray.util.queue import Empty
 
@@ -112,7 +113,7 @@ def _fit(config: dict[str, Any], need: WorkerResources, take: Callable[[Message]
     return failure[0] if failure else None
 
 
-def _trainer(config: dict[str, Any], need: WorkerResources, folder: str) -> Any:
+def _trainer(config: dict[str, Any], need: GroupResources, folder: str) -> Any:
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 

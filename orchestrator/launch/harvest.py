@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from orchestrator.errors import StageError
-from orchestrator.experiment import Resources, WorkerResources
 from orchestrator.launch.error_lines import last_line
 from orchestrator.launch.placement import concurrency, current
 from orchestrator.launch.trial import reason_of
 from orchestrator.plan import FoldPlan, harvest_plan
+from orchestrator.resources import PoolResources, Resources
 from trainables.artifacts import read_record
 from trainables.errors import UserError
 from trainables.spec.needs import Needs
@@ -49,7 +49,7 @@ def run_harvest(
     run_shards(plans, resources.harvest, on_progress)
 
 
-def run_shards(plans: Sequence[ShardPlan], need: WorkerResources, on_progress: Progress) -> None:
+def run_shards(plans: Sequence[ShardPlan], need: PoolResources, on_progress: Progress) -> None:
     """Every pending shard of every plan without a record by one pool, plan after plan; each plan is finished with
     its last shard. Progress and errors as in `run_harvest`."""
     left = [plan for plan in plans if read_record(plan.storage, plan.prefix) is None]
@@ -57,12 +57,12 @@ def run_shards(plans: Sequence[ShardPlan], need: WorkerResources, on_progress: P
         _run_shards(left, need, on_progress)
 
 
-def _run_shards(plans: list[ShardPlan], need: WorkerResources, on_progress: Progress) -> None:
+def _run_shards(plans: list[ShardPlan], need: PoolResources, on_progress: Progress) -> None:
     import ray
 
     pending, total = [plan.pending() for plan in plans], sum(len(plan.shard_keys()) for plan in plans)
     jobs = [(place, shard) for place, shards in enumerate(pending) for shard in shards]
-    parallel = concurrency(current(), need.model_copy(update={"workers": 1}), None, "harvest")
+    parallel = concurrency(current(), need, None, "harvest")
     actor = ray.remote(_HarvestActor).options(
         num_cpus=need.cpus, num_gpus=need.gpus, max_restarts=LOST_PROCESSES, max_task_retries=LOST_PROCESSES
     )
@@ -122,7 +122,7 @@ class _HarvestActor:
     """One process of the pool; what goes wrong comes back as its reason."""
 
     def __init__(self, plans: list[ShardPlan], need: dict[str, Any]) -> None:
-        self._plans, self._need = plans, WorkerResources.model_validate(need)
+        self._plans, self._need = plans, PoolResources.model_validate(need)
         self._worker: Any = None
         self._place = -1
         """Of the plan whose worker is loaded."""

@@ -2,72 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Container
 
 from orchestrator.errors import SettingsError, StageError
-from orchestrator.experiment import WorkerResources
+from orchestrator.launch.growth import GROUP_LABEL, groups_of, growth, node_of, told_groups
+from orchestrator.launch.refusal import refusal
+from orchestrator.launch.shapes import (
+    DRIVER_RESOURCE,
+    Cluster,
+    Node,
+    Role,
+    RoleResources,
+    need_of,
+    needs_of,
+    slots,
+)
+from orchestrator.resources import PoolResources, Resources
+from orchestrator.settings import load
 
-DRIVER_RESOURCE = "orch_driver"
-"""What a function that only waits for its workers reserves: with a CPU each, drivers could take them all."""
-
-
-@dataclass(frozen=True)
-class Node:
-    cpus: float
-    gpus: float
-
-
-@dataclass(frozen=True)
-class Cluster:
-    address: str
-    nodes: tuple[Node, ...]
-    drivers: bool
-    """Whether it offers `DRIVER_RESOURCE`."""
-
-    @property
-    def cpus(self) -> float:
-        return sum(node.cpus for node in self.nodes)
-
-    @property
-    def gpus(self) -> float:
-        return sum(node.gpus for node in self.nodes)
-
-    def slots(self, need: WorkerResources) -> int:
-        """How many groups of `need.workers` fit at once, each worker whole on one node."""
-        return sum(_fits(node, need) for node in self.nodes) // need.workers
-
-    def driver_reservation(self) -> dict[str, float]:
-        return {DRIVER_RESOURCE: 1} if self.drivers else {"CPU": 0.01}
+_STAGES = {"teacher": "teach", "harvest": "harvest", "trial": "sweep", "confirm": "confirm"}
 
 
-def concurrency(cluster: Cluster, need: WorkerResources, wanted: int | None, what: str) -> int:
-    """How many `what` run at once: as many as fit, at most `wanted`. Raises SettingsError where none ever fits."""
-    slots = cluster.slots(need)
-    if slots < 1:
-        largest = ", ".join(f"{n.cpus:g} CPUs and {n.gpus:g} GPUs" for n in sorted(cluster.nodes, key=_size)[-3:])
-        raise SettingsError(
-            f"resources.{what}: {need.workers} worker(s) of {need.cpus:g} CPUs and {need.gpus:g} GPUs "
-            f"can never be placed: the cluster's largest nodes have {largest}; ask for less or add nodes"
-        )
-    return max(1, min(slots, wanted or slots))
+def check_resources(cluster: Cluster, resources: Resources, done: Container[str] = ()) -> None:
+    """SettingsError with the sums where a role could never be placed, or its trials could wait for each other for
+    ever. Roles whose stage is among `done` need no room any more."""
+    for need in needs_of(resources):
+        if _STAGES[need.role] not in done and (fault := refusal(cluster, need)):
+            raise SettingsError(fault)
+
+
+def concurrency(cluster: Cluster, given: RoleResources, wanted: int | None, role: Role) -> int:
+    """How many of the role run at once: as many as fit, at most `wanted` and what the role itself allows.
+
+    Raises SettingsError where none ever fits.
+    """
+    need = need_of(role, given)
+    if fault := refusal(cluster, need):
+        raise SettingsError(fault)
+    most = given.workers if isinstance(given, PoolResources) else None
+    return max(1, min(one for one in (slots(cluster, need), wanted, most) if one))
 
 
 def current() -> Cluster:
-    """The cluster that this process is connected to."""
+    """The cluster that this process is connected to, as it is now and as it may become."""
     import ray
 
     if not ray.is_initialized():
         raise StageError("no Ray cluster is connected; this is called within `connected`")
-    totals = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    nodes = tuple(Node(float(total.get("CPU", 0)), float(total.get("GPU", 0))) for total in totals)
-    address = ray.get_runtime_context().gcs_address
-    return Cluster(address, nodes, any(DRIVER_RESOURCE in total for total in totals))
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    present = [((node.get("Labels") or {}).get(GROUP_LABEL, ""), node_of(node["Resources"])) for node in alive]
+    groups, limits = told_groups()
+    return Cluster(
+        address=ray.get_runtime_context().gcs_address,
+        nodes=tuple(node for _, node in present),
+        growth=growth(groups or groups_of(load().node_groups), present),
+        limits=limits,
+    )
 
 
-def _fits(node: Node, need: WorkerResources) -> int:
-    by_cpu = int(node.cpus / need.cpus + 1e-9)
-    return min(by_cpu, int(node.gpus / need.gpus + 1e-9)) if need.gpus else by_cpu
-
-
-def _size(node: Node) -> tuple[float, float]:
-    return node.gpus, node.cpus
+__all__ = ["DRIVER_RESOURCE", "Cluster", "Node", "check_resources", "concurrency", "current"]

@@ -15,11 +15,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.events import Report
-from orchestrator.experiment import Resources, WorkerResources
 from orchestrator.launch.group import Message, Tell, run_group
+from orchestrator.launch.notice import NOTICE
 from orchestrator.launch.placement import concurrency, current
 from orchestrator.launch.reporters import Checkpoints, StoredReporter, silent
 from orchestrator.plan import FoldPlan
+from orchestrator.resources import Resources, TeacherResources
 from trainables.artifacts import read_record
 from trainables.spec import TeacherName
 from trainables.storage import Storage
@@ -47,7 +48,7 @@ class TeachTask(BaseModel):
     folds: list[FoldPlan]
     missing: list[Missing]
     """Fold by fold, each teacher after those that it reads."""
-    resources: WorkerResources
+    resources: TeacherResources
     microbatch: int
 
     def fingerprint(self, one: Missing) -> str:
@@ -117,7 +118,7 @@ def _teach_one(task: TeachTask, index: int, storage: Storage, rank: int, tell: T
         tell({"index": index, "epoch": last.epoch, "note": note})
 
     checkpoints = Checkpoints(storage, f"{UNFINISHED}/{task.fingerprint(one)}")
-    reporter = StoredReporter(told if rank == 0 else silent, checkpoints)
+    reporter = StoredReporter(told if rank == 0 else silent, checkpoints, NOTICE.given)
     reads = TeacherReads(task.corpus, {str(key): value for key, value in fold.teachers.items()})
     began = time.monotonic()
     with TemporaryDirectory(prefix="orch-teacher-") as folder:
@@ -130,7 +131,7 @@ def _teach_one(task: TeachTask, index: int, storage: Storage, rank: int, tell: T
     _wait_for_all()
 
 
-def _device(resources: WorkerResources) -> str:
+def _device(resources: TeacherResources) -> str:
     return "cuda" if resources.gpus else "cpu"
 
 

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.events import Report
-from orchestrator.experiment import COSTS, Objective, WorkerResources
+from orchestrator.experiment import COSTS, Objective
 from orchestrator.journal import checkpoint_prefix, predictions_key
 from orchestrator.launch.error_lines import first_line
 from orchestrator.launch.folds import work_over_folds
 from orchestrator.launch.messages import Outcome, outcome_message, reports_message
 from orchestrator.launch.reporters import Checkpoints, StoredReporter
+from orchestrator.resources import TrialResources
 from orchestrator.space import with_values
 from trainables.errors import OrchError
 from trainables.reporter import Reporter
@@ -47,7 +48,7 @@ class TrialJob(BaseModel):
     transfer_sets: list[str]
     """One a fold of `run.folds`, in order."""
     cache: str
-    resources: WorkerResources
+    resources: TrialResources
     checkpoint_seconds: float = 10.0
     """Least time between two checkpoints of a trial: a short trial writes none."""
 

@@ -93,7 +93,7 @@ def test_several_objectives(cluster: Cluster, tmp_path: Path) -> None:
 
 def test_a_trial_that_can_never_be_placed_is_an_error_with_numbers(cluster: Cluster, tmp_path: Path) -> None:
     spec = experiment(resources={"trial": {"cpus": 3, "workers": 2}})
-    with pytest.raises(SettingsError, match=r"2 worker\(s\) of 3 CPUs .* largest nodes have 4 CPUs"):
+    with pytest.raises(SettingsError, match=r"2 workers of 3 CPUs need 6 CPUs; .* nodes have 4: .*no trial"):
         run_sweep(plan(tmp_path, spec, 2, None), Notes(), work=formula_work)
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import StageError
-from orchestrator.experiment import Resources, WorkerResources
 from orchestrator.launch.confirm import Confirmation, ModelJob, RobustnessJob, run_jobs
 from orchestrator.launch.harvest import run_harvest, run_shards
 from orchestrator.launch.placement import Cluster
 from orchestrator.launch.reporters import Checkpoints, StoredReporter, silent
 from orchestrator.launch.teach import UNFINISHED, run_teach
 from orchestrator.plan import FoldPlan, harvest_plan
+from orchestrator.resources import PoolResources, Resources
 from tests.helpers.teachers import small_corpus, small_run
 from trainables.artifacts import read_record
 from trainables.conditions import condition_names, robustness_fingerprint
@@ -29,7 +29,7 @@ from trainables.teachers.identity import TeacherReads, prefix, teacher_fingerpri
 from trainables.teachers.plan import HarvestPlan
 
 Steps = list[tuple[int, int, str]]
-ONE = WorkerResources()
+ONE = PoolResources()
 
 
 def steps() -> tuple[Steps, Any]:

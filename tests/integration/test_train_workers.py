@@ -12,17 +12,17 @@ import pytest
 
 from orchestrator.errors import StageError
 from orchestrator.events import Observer
-from orchestrator.experiment import WorkerResources
 from orchestrator.launch.group import Message, Tell, run_group
 from orchestrator.launch.placement import Cluster
 from orchestrator.launch.sweep import SweepPlan, run_sweep
 from orchestrator.launch.trial import transfer_set
+from orchestrator.resources import TrialResources
 from tests.helpers.transfer_sets import FINGERPRINT, synthetic
 from tests.helpers.trials import experiment
 from trainables.errors import DivergedError, UserError
 from trainables.reporter import ListReporter
 
-TWO = WorkerResources(cpus=1, workers=2)
+TWO = TrialResources(cpus=1, workers=2)
 
 
 def gather_ranks(task: Any, rank: int, tell: Tell) -> None:

@@ -144,8 +144,12 @@ def test_a_set_may_reach_into_what_the_one_before_made(small: str) -> None:
         ("run.training={epochs: [}", "the value is not YAML"),
         ("run.student.width=90", "width 90 is not divisible by heads 4"),
         ("run.corpus.utterances=5", "no field 'utterances'"),
-        ("resources.confirm.workers=2", "confirm.workers 2: each process of confirm works alone"),
-        ("resources.harvest.workers=2", "harvest.workers 2: each process of harvest works alone"),
+        ("resources.trial.gpus=1.5", "gpus 1.5: a process gets a share of one GPU, or whole ones; give 1 or 2"),
+        ("resources.harvest.accelerator=T4", "accelerator 'T4': it is a kind of GPU, and gpus is 0"),
+        ("resources.teacher.minimum=2", "minimum 2: more than the 1 workers that there are to be at most"),
+        ("resources.confirm={minimum: 3, workers: 2}", "minimum 3: more than the 2 workers"),
+        ("resources.trial={workers: 2, gpus: 0.5}", "gpus 0.5 for each of 2 workers: two of them may get the same"),
+        ("resources.trial.minimum=1", "no field 'minimum'"),
     ],
 )
 def test_a_wrong_set_is_told_what_is_wrong(text: str, told: str, small: str) -> None:

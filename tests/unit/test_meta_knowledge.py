@@ -12,7 +12,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from orchestrator.experiment import ExperimentSpec, Resources, WorkerResources
+from orchestrator.experiment import ExperimentSpec
+from orchestrator.resources import Resources, TrialResources
 from tests.helpers.meta import Case, meta_run
 from tests.helpers.runs import KeepingReporter, without_seconds
 from tests.helpers.transfer_sets import synthetic
@@ -355,7 +356,7 @@ def test_what_can_be(method: dict[str, Any]) -> None:
 
 def test_it_is_trained_by_one_worker(data: TransferSet, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValidationError, match=r"resources.trial.workers 2: method meta_knowledge .* leave it at 1"):
-        ExperimentSpec(name="a", claim="b", run=meta_run(), resources=Resources(trial=WorkerResources(workers=2)))
+        ExperimentSpec(name="a", claim="b", run=meta_run(), resources=Resources(trial=TrialResources(workers=2)))
     monkeypatch.setattr(World, "current", lambda: World(0, 2))
     with pytest.raises(SpecError, match="meta_knowledge must see its whole batch in one process"):
         train(meta_run(), data, ListReporter(), threads=1)
