@@ -63,6 +63,6 @@ def s3_server(
 ) -> Iterator[S3Server]:
     """`environment`: of the server itself, for example moto's S3_IGNORE_SUBDOMAIN_BUCKETNAME."""
     port = free_port(host)
-    command = [sys.executable, "-m", "moto.server", "-H", host, "-p", str(port)]
+    command = [sys.executable, "-P", str(Path(__file__).with_name("moto_server.py")), "-H", host, "-p", str(port)]
     with Service(command, folder / "s3.log", lambda: listens(host, port), environment) as service:
         yield S3Server(f"http://{host}:{port}", service)
