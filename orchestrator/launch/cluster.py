@@ -2,30 +2,36 @@
 
 A local cluster answers only to the token in this process's environment, keeps its files in a folder of its own,
 and ends with the context whatever ends it. It has no dashboard: nothing here needs one.
+
+To one that is there this process connects as a driver, on a machine of the cluster, or as a Ray client; it shows
+the token that the user has, and asks every node whether it can do our work.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import secrets
 import shutil
-import socket
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import Interrupted, SettingsError
 from orchestrator.interrupts import take_sigterm, terminable
+from orchestrator.launch.access import authenticated, kind_of, mismatch, reach, refused
 from orchestrator.launch.error_lines import first_line
+from orchestrator.launch.nodes import check_nodes
 from orchestrator.launch.placement import DRIVER_RESOURCE, Cluster, current
+from orchestrator.launch.ray_folder import ROOT
+from trainables.storage import Storage
 
 OBJECT_STORE_BYTES = 128 * 1024**2
 """Data reaches workers as memory-mapped files, so the object store carries messages only."""
 DRIVERS = 1024
-REACH_SECONDS = 10.0
 _PREFIX = "orch-ray-"
 
 ENVIRONMENT = {
@@ -40,6 +46,7 @@ ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_FORCE_TRIAL_CLEANUP_S": "10",
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "30",
+    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "120",
@@ -47,23 +54,50 @@ ENVIRONMENT = {
 """Set where the user has not set them. Tune's own snapshots are of no use: the journal is what is resumed."""
 
 
+FORWARDED = (
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_REGION",
+    "ORCH_STORAGE_PATIENCE",
+)
+"""Of the driver's environment, what every process on an existing cluster is to have. It can be read in the
+dashboard, so that no credential is among it: each node has its own."""
+
+
 @contextmanager
-def connected(address: str | None, *, cpus: int | None, dashboard: bool = False) -> Iterator[Cluster]:
+def connected(
+    address: str | None,
+    *,
+    cpus: int | None,
+    dashboard: bool = False,
+    storage: Storage | None = None,
+    cache: Path | None = None,
+) -> Iterator[Cluster]:
     """Connect to `address`, or start a local cluster of `cpus` (all of this machine's where None).
 
-    Ctrl-C and SIGTERM inside become Interrupted, after the cluster has been let go.
+    Of an existing cluster every node is asked whether it runs the same code and reaches `storage`; SettingsError
+    names one that does not. Ctrl-C and SIGTERM inside become Interrupted, after the cluster has been let go.
     """
     import ray
 
+    existing = kind_of(address) != "local"
     with (
-        _environment(),
+        _environment(storage if existing else None, token=not existing),
         terminable(),
         tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True) as temp,
+        ExitStack() as stack,
     ):
         _remove_leftovers()
         try:
-            _init(address, cpus, dashboard, temp)
+            if existing and address:
+                stack.enter_context(authenticated())
+                _join(address)
+            else:
+                _start(cpus, dashboard, temp)
             take_sigterm()  # ray.init puts handlers of its own in place, the last of which ends the process
+            if existing and storage is not None:
+                check_nodes(storage, cache or Path(temp))
             yield current()
         except (KeyboardInterrupt, SystemExit) as error:  # Ray's handler while it starts is a SystemExit
             raise Interrupted("stopped; everything finished so far is kept: the same command goes on") from error
@@ -72,19 +106,9 @@ def connected(address: str | None, *, cpus: int | None, dashboard: bool = False)
             shutil.rmtree(temp, ignore_errors=True)
 
 
-def _init(address: str | None, cpus: int | None, dashboard: bool, temp: str) -> None:
+def _start(cpus: int | None, dashboard: bool, temp: str) -> None:
     import ray
 
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    for name in ("ray.tune", "ray.train", "ray._private", "ray"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    if address and address != "local":
-        _reach(address)
-        try:
-            ray.init(address=address, runtime_env={"env_vars": dict(ENVIRONMENT)}, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise SettingsError(f"RAY_ADDRESS {address!r}: no cluster answers ({first_line(error)})") from error
-        return
     ray.init(
         address="local",
         num_cpus=cpus,
@@ -93,28 +117,51 @@ def _init(address: str | None, cpus: int | None, dashboard: bool, temp: str) -> 
         dashboard_host="127.0.0.1",
         object_store_memory=OBJECT_STORE_BYTES,
         _temp_dir=temp,
-        **quiet,
+        **_quiet(),
     )
 
 
-def _reach(address: str) -> None:
-    """Find out in seconds that nobody is there; Ray takes a minute and more. Raises SettingsError."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
-        except OSError as error:
-            told = error.strerror or error
-            raise SettingsError(f"RAY_ADDRESS {address!r}: no cluster answers ({told})") from error
+def _join(address: str) -> None:
+    import ray
+    from ray.exceptions import AuthenticationError, RayError
+
+    quiet = _quiet()
+    reach(address)
+    try:
+        ray.init(address=address, runtime_env={"env_vars": worker_environment(os.environ)}, **quiet)
+    except AuthenticationError as error:
+        raise refused(f"RAY_ADDRESS {address!r}") from error
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        told = mismatch(error) or f"no cluster answers ({first_line(error)})"
+        raise SettingsError(f"RAY_ADDRESS {address!r}: {told}") from error
+
+
+def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What processes on an existing cluster are given: our settings of Ray, and where things are; no credential.
+
+    Ray refuses to say twice what the job that this driver runs in has said already.
+    """
+    job = json.loads(environment.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}")
+    said = (job.get("runtime_env") or {}).get("env_vars") or {}
+    names = (*ENVIRONMENT, *FORWARDED, ROOT)
+    return {name: environment[name] for name in names if environment.get(name) and name not in said}
+
+
+def _quiet() -> dict[str, Any]:
+    for name in ("ray.tune", "ray.train", "ray._private", "ray"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 @contextmanager
-def _environment() -> Iterator[None]:
-    """`ENVIRONMENT` and a token for as long as the cluster lives; what the user has set stays."""
+def _environment(storage: Storage | None, *, token: bool) -> Iterator[None]:
+    """`ENVIRONMENT` and a token of its own for as long as the cluster lives; what the user has set stays."""
     before = dict(os.environ)
     wanted = dict(ENVIRONMENT)
-    if before.get("RAY_AUTH_MODE") != "disabled" and "RAY_ADDRESS" not in before:
+    if token and before.get("RAY_AUTH_MODE") != "disabled":
         wanted["RAY_AUTH_TOKEN"] = _token()  # without one Ray would write its own to the home folder
+    if storage is not None:
+        wanted[ROOT] = storage.root
     os.environ.update({name: value for name, value in wanted.items() if name not in before})
     try:
         yield

@@ -1,0 +1,143 @@
+"""How a Ray cluster is reached: what its address means, whether anybody is there, and which token is shown.
+
+Ray takes half a minute to give up on an address or a token, and then does not say which of the two was wrong. So
+both are tried first, in a second.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from orchestrator.errors import SettingsError
+from orchestrator.launch.error_lines import first_line
+
+REACH_SECONDS = 10.0
+CLIENT_PORT, GCS_PORT = 10001, 6379
+MODE = "RAY_AUTH_MODE"
+TOKEN_WAYS = "give RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, or ~/.ray/auth_token, with the token of that cluster"
+
+Kind = Literal["local", "auto", "client", "gcs", "dashboard"]
+
+
+def kind_of(address: str | None) -> Kind:
+    """What RAY_ADDRESS names: a head's own port, its client port, its dashboard, or nothing in particular."""
+    if not address or address == "local":
+        return "local"
+    if address == "auto":
+        return "auto"
+    if address.startswith("ray://"):
+        return "client"
+    return "dashboard" if address.startswith(("http://", "https://")) else "gcs"
+
+
+def reach(address: str) -> None:
+    """Find out in seconds that nobody answers there, or not to this token. Raises SettingsError."""
+    kind = kind_of(address)
+    if kind == "dashboard":
+        raise SettingsError(
+            f"RAY_ADDRESS {address!r}: this is a dashboard, which takes jobs: send one with `orch submit`, or give "
+            f"the cluster itself, as head:{GCS_PORT} or ray://head:{CLIENT_PORT}"
+        )
+    if kind in ("client", "gcs"):
+        place = connectable(address, CLIENT_PORT if kind == "client" else GCS_PORT, "RAY_ADDRESS")
+        if kind == "client":
+            _ask_client(address, place)
+        else:
+            _ask_head(address, place)
+
+
+def connectable(address: str, port: int, name: str) -> str:
+    """host:port of the address, `port` where it gives none. Raises SettingsError where nobody listens."""
+    place = address.partition("://")[2] or address
+    host, colon, digits = place.split("/", 1)[0].rpartition(":")
+    if not (colon and digits.isdigit()):
+        host, digits = place.split("/", 1)[0], str(port)
+    try:
+        socket.create_connection((host.strip("[]"), int(digits)), timeout=REACH_SECONDS).close()
+    except OSError as error:
+        told = error.strerror or error
+        raise SettingsError(
+            f"{name} {address!r}: no cluster answers ({told}); start it, mend {name}, or unset it for a local one"
+        ) from error
+    return f"{host}:{digits}"
+
+
+def _ask_head(address: str, place: str) -> None:
+    from ray._private.gcs_utils import GcsClient
+    from ray.exceptions import AuthenticationError
+
+    try:
+        GcsClient(address=place)
+    except AuthenticationError as error:
+        raise refused(f"RAY_ADDRESS {address!r}") from error
+    except Exception as error:  # Ray's own errors of its transport have no base in common
+        raise SettingsError(f"RAY_ADDRESS {address!r}: no cluster answers ({first_line(error)})") from error
+
+
+def _ask_client(address: str, place: str) -> None:
+    import grpc
+    from ray._private.grpc_utils import init_grpc_channel
+    from ray.core.generated import ray_client_pb2, ray_client_pb2_grpc
+    from ray.exceptions import AuthenticationError
+
+    request = ray_client_pb2.ClusterInfoRequest(type=ray_client_pb2.ClusterInfoType.PING)
+    try:
+        channel = init_grpc_channel(place)
+        stub = ray_client_pb2_grpc.RayletDriverStub(channel)
+        stub.ClusterInfo(request, timeout=REACH_SECONDS, metadata=[("client_id", "orch")])
+        channel.close()
+    except AuthenticationError as error:
+        raise refused(f"RAY_ADDRESS {address!r}") from error
+    except grpc.RpcError as error:
+        if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+            raise refused(f"RAY_ADDRESS {address!r}") from error
+        raise SettingsError(
+            f"RAY_ADDRESS {address!r}: what answers there is no Ray client server ({error.code().name}); a head "
+            f"listens for clients on port {CLIENT_PORT}, and for drivers on its own machine on {GCS_PORT}"
+        ) from error
+
+
+def refused(where: str) -> SettingsError:
+    """The cluster wants a token, and this is not it."""
+    from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader
+
+    if os.environ.get(MODE, "").lower() == "disabled":
+        return SettingsError(f"{where}: the cluster wants a token, and {MODE}=disabled shows none; unset it")
+    shown = AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
+    told = "does not accept the token that it was shown" if shown else "wants a token, and there is none here"
+    return SettingsError(f"{where}: the cluster {told}; {TOKEN_WAYS}")
+
+
+def mismatch(error: BaseException) -> str:
+    """Ray's own refusal of another version, in a sentence; empty where the error is another one."""
+    text = str(error)
+    rays, pythons = re.findall(r"Ray: (\S+)", text), re.findall(r"Python: (\S+)", text)
+    if len(rays) < 2 or len(pythons) < 2 or "ersion mismatch" not in text:
+        return ""
+    return (
+        f"the cluster runs Ray {rays[0]} on Python {pythons[0]}, "
+        f"this process Ray {rays[1]} on Python {pythons[1]}; "
+        "have the same on both, or send the sweep there with `orch submit`"
+    )
+
+
+@contextmanager
+def authenticated() -> Iterator[None]:
+    """Show the token that is there. Ray by itself shows none to an address as long as RAY_AUTH_MODE is not set."""
+    from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader, Config
+
+    loader, before = AuthenticationTokenLoader.instance(), os.environ.get(MODE)
+    loader.reset_cache()  # Ray reads the token and the mode once a process
+    if before is None and loader.has_token(ignore_auth_mode=True):
+        os.environ[MODE] = "token"
+    Config.initialize("")
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(MODE, None)
