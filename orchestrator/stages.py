@@ -254,7 +254,8 @@ class Stages:
         from orchestrator.launch.cluster import connected
         from orchestrator.launch.placement import check_resources
 
-        cluster = self.resources.enter_context(connected(self.settings.ray_address, cpus=None))
+        address, places = self.settings.ray_address, {"storage": self.storage, "cache": self.settings.cache}
+        cluster = self.resources.enter_context(connected(address, cpus=None, **places))
         check_resources(cluster, self.plan.spec.resources, done=self.done)
         self._connected = True
 
