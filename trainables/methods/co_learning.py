@@ -10,20 +10,21 @@ The student runs on the whole input and on parts of it with the same weights. De
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from trainables.absence import only, without
-from trainables.batching import Batch
+from trainables.batching import Batch, as_tensor
 from trainables.method import Setting, TeachingMethod
 from trainables.schedules import value
-from trainables.spec.base import MODALITIES, Modality
+from trainables.spec.base import Modality
 from trainables.spec.method import CoLearning
 from trainables.spec.schedule import is_used
 from trainables.students.base import StudentOutput
+from trainables.transfer_set import TransferSet
 
 
 class CoLearningMethod(TeachingMethod):
@@ -31,8 +32,10 @@ class CoLearningMethod(TeachingMethod):
         super().__init__(setting, ("ce", "ce_parts", "to_parts", "to_whole", "mutual"))
         assert isinstance(setting.run.method, CoLearning)
         self._spec = setting.run.method
-        self._modalities: tuple[Modality, ...] = tuple(m for m in MODALITIES if m in setting.run.student.modalities)
-        self._parts = {"+".join(part): part for part in self._spec.inputs(self._modalities)[1:]}
+        self._inputs = self._spec.inputs(setting.run.student.modalities)
+        self._modalities, *parts = self._inputs
+        self._parts = {"+".join(part): part for part in parts}
+        self._there = presence(setting.data, self._inputs)
         follows = self._spec.mode in ("distil", "interactive")
         interacts = self._spec.mode == "interactive"
         self._to_parts = follows and is_used(self._spec.to_parts)
@@ -43,8 +46,8 @@ class CoLearningMethod(TeachingMethod):
         """Of `dropout` one input a batch, the whole among them, each as likely; rows without any of it keep all."""
         if self._spec.mode != "dropout" or not self._parts:
             return batch
-        kept = chance.choice([self._modalities, *self._parts.values()])
-        rows = self._there(batch, kept)
+        kept = chance.choice(self._inputs)
+        rows = self._rows(batch)[self._inputs.index(kept)]
         return without(batch, {m: rows for m in self._modalities if m not in kept}, self.setting.data.pad_id)
 
     def views(self, batch: Batch) -> dict[str, Batch]:
@@ -57,7 +60,7 @@ class CoLearningMethod(TeachingMethod):
         terms = self.classified(output, batch)
         if not output.views:
             return terms
-        spec, weights = self._spec, dict(self._weights(batch))
+        spec, weights = self._spec, self._weights(batch)
         parts = {name: view.logits for name, view in output.views.items()}
 
         def mean(each: list[Tensor]) -> Tensor:
@@ -90,16 +93,20 @@ class CoLearningMethod(TeachingMethod):
         ]
         return torch.stack(pairs).mean()
 
-    def _weights(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
+    def _weights(self, batch: Batch) -> dict[str, Tensor]:
         """Of the samples in each part: 0 where nothing of the part is there."""
-        for name, part in self._parts.items():
-            yield name, batch.weights * self._there(batch, part)
+        return dict(zip(self._parts, batch.weights * self._rows(batch)[1:], strict=True))
 
-    def _there(self, batch: Batch, part: Sequence[Modality]) -> Tensor:
-        """bool [B]: whether anything of the part is there.
+    def _rows(self, batch: Batch) -> Tensor:
+        """bool [inputs, B], of `presence`."""
+        self._there = self._there.to(batch.index.device)
+        return self._there[:, batch.index]
 
-        The transfer set says so, since several workers share one loss without the inputs.
-        """
-        rows = batch.index.cpu().numpy()
-        there = torch.stack([torch.from_numpy(self.setting.data.present(m)[rows]) for m in part]).any(dim=0)
-        return there.to(batch.weights.device)
+
+def presence(data: TransferSet, inputs: Sequence[Sequence[Modality]]) -> Tensor:
+    """bool [inputs, N]: whether anything of each input is there.
+
+    The transfer set says so, since several workers share one loss without the inputs.
+    """
+    there = {m: as_tensor(data.present(m)) for m in inputs[0]}
+    return torch.stack([torch.stack([there[m] for m in one]).any(dim=0) for one in inputs])
