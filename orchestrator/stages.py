@@ -254,8 +254,8 @@ class Stages:
         from orchestrator.launch.cluster import connected
         from orchestrator.launch.placement import check_resources
 
-        address, places = self.settings.ray_address, {"storage": self.storage, "cache": self.settings.cache}
-        cluster = self.resources.enter_context(connected(address, cpus=None, **places))
+        there = connected(self.settings.ray_address, cpus=None, storage=self.storage, cache=self.settings.cache)
+        cluster = self.resources.enter_context(there)
         check_resources(cluster, self.plan.spec.resources, done=self.done)
         self._connected = True
 
