@@ -94,10 +94,12 @@ def versions() -> dict[str, str]:
 
 def read_record(storage: Storage, prefix: str) -> Record | None:
     """The record of the artifact at `prefix`, or None where there is none."""
-    key = f"{prefix}/{RECORD}"
-    if not storage.exists(key):
-        return None
-    data = storage.read_bytes(key)
+    try:
+        data = storage.read_bytes(f"{prefix}/{RECORD}")
+    except StorageError as error:
+        if _absent(error):
+            return None
+        raise
     try:
         record = Record.model_validate_json(data)
     except ValidationError as error:
@@ -145,28 +147,35 @@ def fetch(storage: Storage, prefix: str, folder: Path, only: Sequence[str] | Non
     """
     record = _existing(storage, prefix)
     for key in only if only is not None else record.files:
-        _download(storage, prefix, key, folder / key, record)
+        _download(storage, prefix, key, folder / key, record.files)
     return record
 
 
 @contextmanager
 def verified(
-    storage: Storage, prefix: str, key: str, record: Record | None = None, *, scratch: Path | None = None
+    storage: Storage,
+    prefix: str,
+    key: str,
+    files: Mapping[str, StoredFile] | None = None,
+    *,
+    scratch: Path | None = None,
 ) -> Iterator[Path]:
-    """A local file of what is stored under `key` of an artifact, checked against its record before it is read.
+    """A local file of what is stored under `key` of an artifact, checked before it is read.
+
+    Against `files`, of its record by default.
 
     On this machine's file system it is the stored file itself, elsewhere a copy in the folder `scratch` (by default
     where temporary files go) that is gone afterwards. Errors as of `fetch`.
     """
-    record = record or _existing(storage, prefix)
+    files = _existing(storage, prefix).files if files is None else files
     if storage.local is not None:
         path = storage.local / prefix / key
-        _check(storage, prefix, key, path, record)
+        _check(storage, prefix, key, path, files)
         yield path
         return
     with TemporaryDirectory(prefix="orch-verified-", dir=scratch) as folder:
         path = Path(folder) / PurePosixPath(key).name
-        _download(storage, prefix, key, path, record)
+        _download(storage, prefix, key, path, files)
         yield path
 
 
@@ -177,18 +186,18 @@ def _existing(storage: Storage, prefix: str) -> Record:
     return record
 
 
-def _download(storage: Storage, prefix: str, key: str, target: Path, record: Record) -> None:
+def _download(storage: Storage, prefix: str, key: str, target: Path, files: Mapping[str, StoredFile]) -> None:
     """What a network damaged comes whole the second time; what is damaged in the store does not."""
     for last in (storage.local is not None, True):
         try:
             with disk.writing(target.parent, storage.url(f"{prefix}/{key}")):
                 storage.download(f"{prefix}/{key}", target)
         except StorageError as error:
-            if storage.exists(f"{prefix}/{key}"):
+            if not _absent(error):
                 raise
             raise ArtifactError(_with_way_out(storage, prefix, key, "there is no such object")) from error
         try:
-            _check(storage, prefix, key, target, record)
+            _check(storage, prefix, key, target, files)
             return
         except ArtifactError:
             target.unlink(missing_ok=True)
@@ -196,9 +205,13 @@ def _download(storage: Storage, prefix: str, key: str, target: Path, record: Rec
                 raise
 
 
-def _check(storage: Storage, prefix: str, key: str, path: Path, record: Record) -> None:
+def _absent(error: StorageError) -> bool:
+    return isinstance(error.__cause__, FileNotFoundError)
+
+
+def _check(storage: Storage, prefix: str, key: str, path: Path, files: Mapping[str, StoredFile]) -> None:
     """ArtifactError where the file is not what the record says."""
-    expected = record.files.get(key)
+    expected = files.get(key)
     if expected is None:
         fault: str | None = "its record knows no such file"
     elif not path.is_file():

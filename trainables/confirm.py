@@ -123,7 +123,8 @@ def read_predictions(
     order of the transfer set."""
     import pyarrow.parquet as pq
 
-    with storage.open(f"{prefix(fingerprint)}/{PREDICTIONS}") as handle:
+    stored = artifacts.verified(storage, prefix(fingerprint), PREDICTIONS)
+    with stored as path, path.open("rb") as handle:
         table = pq.read_table(handle, filters=[("split", "=", split)])
     probabilities = np.array(table["probabilities"].to_pylist(), dtype=np.float64)
     several = "targets" in table.column_names

@@ -21,7 +21,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from trainables.errors import CorpusError
+from trainables.artifacts import Record, read_record, verified
+from trainables.errors import ArtifactError, CorpusError
 from trainables.spec.base import MODALITIES
 from trainables.storage import Storage
 
@@ -116,16 +117,42 @@ def read_table(storage: Storage, fingerprint: str, columns: Sequence[str] | None
 
 def shards(storage: Storage, fingerprint: str) -> list[str]:
     """The keys of the corpus's shards, in order."""
-    return [i.key for i in storage.list(prefix(fingerprint)) if i.key.endswith(".parquet")]
+    return [f"{prefix(fingerprint)}/{name}" for name in _shards(_record(storage, fingerprint))]
 
 
 def iter_tables(storage: Storage, fingerprint: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """The corpus shard by shard, so that memory holds one shard's audio at a time."""
+    """The corpus shard by shard, so that memory holds one shard's audio at a time.
+
+    Every shard is checked before it is read: ArtifactError names one that is missing or damaged.
+    """
+    record = _record(storage, fingerprint)
+    for name in _shards(record):
+        yield _read(storage, record, name, columns)
+
+
+def read_shard(storage: Storage, fingerprint: str, index: int) -> pa.Table:
+    """The shard of that place in `shards`, checked as by `iter_tables`."""
+    record = _record(storage, fingerprint)
+    return _read(storage, record, _shards(record)[index], None)
+
+
+def _record(storage: Storage, fingerprint: str) -> Record:
+    record = read_record(storage, prefix(fingerprint))
+    if record is None:
+        raise ArtifactError(f"{storage.url(prefix(fingerprint))}: no such corpus; prepare it first")
+    return record
+
+
+def _shards(record: Record) -> list[str]:
+    return sorted(name for name in record.files if name.endswith(".parquet"))
+
+
+def _read(storage: Storage, record: Record, name: str, columns: Sequence[str] | None) -> pa.Table:
     import pyarrow.parquet as pq
 
-    for key in shards(storage, fingerprint):
-        with storage.open(key) as handle:
-            yield pq.read_table(handle, columns=list(columns) if columns is not None else None)
+    shard = verified(storage, prefix(record.fingerprint), name, record.files)
+    with shard as path, path.open("rb") as handle:
+        return pq.read_table(handle, columns=list(columns) if columns is not None else None)
 
 
 def write_shard(table: pa.Table, path: Path) -> None:

@@ -82,7 +82,8 @@ def read_predictions(storage: Storage, fingerprint: str) -> dict[str, tuple[list
     """By condition, in order: (uids, probabilities [N, C]) in the order of the clean test split."""
     import pyarrow.parquet as pq
 
-    with storage.open(f"{prefix(fingerprint)}/{PREDICTIONS}") as handle:
+    stored = artifacts.verified(storage, prefix(fingerprint), PREDICTIONS)
+    with stored as path, path.open("rb") as handle:
         table = pq.read_table(handle).to_pydict()
     found: dict[str, tuple[list[str], list[Any]]] = {}
     for condition, uid, probabilities in zip(*(table[c] for c in _READ), strict=True):

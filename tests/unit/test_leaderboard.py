@@ -177,10 +177,11 @@ def test_an_utterance_that_two_folds_test_is_an_error(folded: Storage) -> None:
     assert record is not None
     twice = {"a": ["s0f0", "again"]}
     spec = {**record.spec, "fold": 1}
-    publish(folded, prefix("again"), None, record.model_copy(update={"fingerprint": "again", "spec": spec}))
     folded.write_bytes(
         f"{prefix('again')}/predictions.parquet", folded.read_bytes(f"{prefix('s0f0')}/predictions.parquet")
     )
+    again = record.model_copy(update={"fingerprint": "again", "spec": spec})
+    publish(folded, prefix("again"), None, again, stored=["predictions.parquet"])
     with pytest.raises(StageError, match="a: utterance 0 is tested in two folds"):
         score_students(folded, [candidate("a")], twice, METRIC, 200)
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from trainables.artifacts import Record, publish, read_record
-from trainables.corpus import with_fold
+from trainables.artifacts import Record, publish, read_record, verified
+from trainables.corpus import read_shard, with_fold
 from trainables.corruption.rows import Damages
 from trainables.errors import ArtifactError
 from trainables.spec.needs import Needs
@@ -38,7 +38,8 @@ class Damager:
 
     def __init__(self, plan: DamagedPlan, device: str | torch.device = "cpu") -> None:
         self.plan = plan
-        self.info = _clean_record(plan).info
+        self.clean = _clean_record(plan)
+        self.info = self.clean.info
         self.harvester = Harvester(_needed(plan), device)
         run = plan.clean.run
         self.damages = Damages.read(
@@ -64,21 +65,19 @@ class Damager:
                     for name, steps in self._steps(table).items():
                         lengths[name] = lengths.get(name, 0) + steps
                 writer.add_key_value_metadata({SUMS: json.dumps({"lengths": lengths}).encode("utf-8")})
-            self.plan.storage.upload(local, self.plan.key(index))
-        return self.plan.key(index)
+            return self.plan.store(index, local)
 
     def _test_rows(self, index: int) -> tuple[pa.Table, pa.Table]:
         """Those of the corpus, and the same of the clean set without what no student reads."""
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
-        def read(key: str) -> pa.Table:
-            with self.plan.storage.open(key) as handle:
-                return pq.read_table(handle)
-
-        found = []
-        for whole in (read(self.plan.shard_keys()[index]), read(self.plan.clean.key(index))):
-            table = with_fold(whole, self.plan.clean.run.fold) if "folds" in whole.column_names else whole
+        plan, found = self.plan.clean, []
+        stored = verified(plan.storage, plan.prefix, shard_name(index), self.clean.files)
+        with stored as path, path.open("rb") as handle:
+            taught = pq.read_table(handle)
+        for whole in (read_shard(plan.storage, plan.corpus, index), taught):
+            table = with_fold(whole, plan.run.fold) if "folds" in whole.column_names else whole
             found.append(table.filter(pc.equal(table["split"], "test")).combine_chunks())
         rows, clean = found
         kept = [name for name in clean.column_names if _kept(name, self.plan.taught)]
@@ -145,8 +144,7 @@ def finish_damaged(plan: DamagedPlan, seconds: float = 0.0) -> Record:
         created=datetime.now(UTC),
         seconds=seconds,
     )
-    names = [shard_name(index) for index in range(len(plan.shard_keys()))]
-    return publish(plan.storage, plan.prefix, None, record, stored=names)
+    return publish(plan.storage, plan.prefix, None, record, stored=whole.files)
 
 
 def _needed(plan: DamagedPlan) -> HarvestPlan:

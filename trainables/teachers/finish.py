@@ -20,7 +20,7 @@ from trainables.teachers.plan import HarvestPlan
 from trainables.teachers.shards import Totals, totals
 from trainables.teachers.store import fetch_teacher
 from trainables.teachers.utterances import corpus_record
-from trainables.transfer_set import NORMALISED, SCHEMA_VERSION, TOKEN_TABLE, shard_name
+from trainables.transfer_set import NORMALISED, SCHEMA_VERSION, TOKEN_TABLE
 
 
 def finish(plan: HarvestPlan, seconds: float = 0.0) -> Record:
@@ -47,8 +47,7 @@ def finish(plan: HarvestPlan, seconds: float = 0.0) -> Record:
             created=datetime.now(UTC),
             seconds=seconds,
         )
-        names = [shard_name(i) for i in range(len(plan.shard_keys()))]
-        return publish(plan.storage, plan.prefix, folder, record, stored=names)
+        return publish(plan.storage, plan.prefix, folder, record, stored=whole.files)
 
 
 def _write_token_table(plan: HarvestPlan, folder: Path) -> Vocabulary | None:

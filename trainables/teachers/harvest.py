@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.corpus import train_texts, with_fold
+from trainables.corpus import read_shard, train_texts, with_fold
 from trainables.features import Vocabulary, build_vocabulary, log_mel, pieces_of
 from trainables.losses.attention import resize_map
 from trainables.spec.base import OVER_TIME, Modality, TeacherName
@@ -66,15 +66,13 @@ class Harvester:
         """Run every teacher over shard `index`, store the result, return its key."""
         import pyarrow.parquet as pq
 
-        with self.plan.storage.open(self.plan.shard_keys()[index]) as handle:
-            table = with_fold(pq.read_table(handle), self.plan.run.fold)
+        table = with_fold(read_shard(self.plan.storage, self.plan.corpus, index), self.plan.run.fold)
         rows, sums = self._rows(table)
         metadata = {SUMS: json.dumps(sums).encode("utf-8")}
         with tempfile.TemporaryDirectory(prefix="orch-harvest-") as folder:
             local = Path(folder) / shard_name(index)
             pq.write_table(rows.replace_schema_metadata(metadata), local, compression="zstd")
-            self.plan.storage.upload(local, self.plan.key(index))
-        return self.plan.key(index)
+            return self.plan.store(index, local)
 
     def _rows(self, table: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
         import pyarrow as pa

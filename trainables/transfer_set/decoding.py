@@ -65,12 +65,12 @@ def decode(storage: Storage, record: Record, folder: Path) -> None:
     place, writer = prefix(record.fingerprint), _Writer(folder, record.info, sum(record.rows.values()))
     try:
         for key in sorted(k for k in record.files if k.endswith(".parquet")):
-            with verified(storage, place, key, record, scratch=folder) as path, path.open("rb") as handle:
+            with verified(storage, place, key, record.files, scratch=folder) as path, path.open("rb") as handle:
                 writer.add(pq.read_table(handle))
         if TOKEN_TABLE in record.files:
             from safetensors.numpy import load_file
 
-            with verified(storage, place, TOKEN_TABLE, record, scratch=folder) as path:
+            with verified(storage, place, TOKEN_TABLE, record.files, scratch=folder) as path:
                 _save(folder / "token_table.npy", load_file(path)["weight"])
     finally:
         writer.close()
