@@ -21,7 +21,6 @@ from trainables.transfer_set import (
     TOKEN_TABLE,
     TransferSet,
     list_column,
-    materialise,
     prefix,
     shard_name,
     step_shape,
@@ -65,7 +64,7 @@ def synthetic(
         segments=segments, votes=votes, several=several, vectors=vectors, side=side,
         classes=classes, mel_bands=mel_bands, vocabulary=vocabulary, width=width, grid=grid, missing=missing,
     )  # fmt: skip
-    return TransferSet.open(materialise(storage, FINGERPRINT, folder / "cache"))
+    return TransferSet.fetched(storage, FINGERPRINT, folder / "cache")
 
 
 def publish_synthetic(storage: Storage, n: int, seed: int, **shape: Any) -> Storage:
