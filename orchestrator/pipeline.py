@@ -25,6 +25,7 @@ from orchestrator.recording import Recorder, recording
 from orchestrator.settings import Settings
 from orchestrator.stages import Stages
 from orchestrator.summary import Summary, TrialCounts
+from orchestrator.tracking.client import shown
 from trainables.artifacts import Record, fingerprint
 from trainables.spec import RunSpec
 from trainables.storage import Storage
@@ -46,13 +47,12 @@ def sweep(
     observer: Observer,
 ) -> Summary:
     """Run what is not there yet and return the summary; a sweep whose every part exists starts no Ray."""
-    plan = _plan(spec, settings, stand_in)
+    plan = plan_of(spec, settings, stand_in)
     folder = generation(Storage(settings.storage), spec.name, plan.sweep, fresh=fresh)
     with _stages(plan, settings, folder, trials or spec.search.trials, concurrency, observer) as (stages, recorder):
         corpus = _taught(stages)
         found = stages.sweep()
-        if stages.done["sweep"].skipped:
-            recorder.stored_trials(found)
+        recorder.stored_trials(found)
         chosen = candidates(spec, found)
         failure = default_failure(found)
         if failure:
@@ -73,7 +73,7 @@ def ablate(
         raise ExperimentError(
             f"{spec.name}: it names no ablation; add confirm.ablations: {{NAME: {{PATH: VALUE}}}}"
         )
-    plan = _plan(spec, settings, stand_in)
+    plan = plan_of(spec, settings, stand_in)
     folder = f"ablations/ablate-{spec.name}-{plan.sweep}"
     with _stages(plan, settings, folder, 0, concurrency, observer) as (stages, recorder):
         corpus = _taught(stages)
@@ -81,7 +81,8 @@ def ablate(
         return _conclude(stages, recorder, corpus, [], [default_candidate(spec)])
 
 
-def _plan(spec: ExperimentSpec, settings: Settings, stand_in: bool) -> Plan:
+def plan_of(spec: ExperimentSpec, settings: Settings, stand_in: bool) -> Plan:
+    """The plan of an experiment with these settings; raises what the commands tell where it cannot run."""
     check_spec(spec)  # what a corpus cannot give is said now, not by the trials
     settings.cache_folder()  # before hours of work, not when the first trial wants it
     root = settings.corpus_root(spec.run.corpus.type) if not stand_in else None
@@ -95,8 +96,10 @@ def _stages(  # noqa: PLR0917
 ) -> Iterator[tuple[Stages, Recorder]]:
     with ExitStack() as resources:
         home = Storage(settings.storage).at(folder)
-        resources.enter_context(driving(home, folder, lambda text: observer.message(text, "warning")))
-        recorder = resources.enter_context(recording(plan, settings, folder, observer))
+        lease = resources.enter_context(driving(home, folder, lambda text: observer.message(text, "warning")))
+        recorder = resources.enter_context(
+            recording(plan, settings, folder, observer, holds=lambda: lease.taken_by is None)
+        )
         yield (
             Stages(
                 plan=plan,
@@ -129,7 +132,7 @@ def _conclude(
     chosen = [*chosen, *ablated]
     confirmed = stages.confirm(chosen)
     summary = _summary(stages, corpus, trials, chosen, confirmed)
-    recorder.finished(summary)
+    recorder.finished(summary, summary_key(stages.sweep_folder, stages.plan, confirmed))
     return summary
 
 
@@ -141,14 +144,7 @@ def _summary(
     confirmed: Confirmed,
 ) -> Summary:
     """The stored summary of these models where there is one, else worked out and stored."""
-    plan, storage = stages.plan, stages.storage
-    digest = fingerprint(
-        "summary",
-        SUMMARY_SCHEMA,
-        {"confirm": plan.spec.confirm.model_dump(mode="json")},
-        {**{name: "+".join(models) for name, models in confirmed.models.items()}, **confirmed.robustness},
-    )
-    key = f"{stages.sweep_folder}/summary-{digest}.json"
+    storage, key = stages.storage, summary_key(stages.sweep_folder, stages.plan, confirmed)
     stored = stored_summary(storage, key)
     if stored is not None:
         summary = stored.model_copy(
@@ -158,9 +154,20 @@ def _summary(
             stages.observer.model_confirmed(row)
         return summary
     summary = _work_out(stages, corpus, trials, chosen, confirmed)
-    store_tables(storage, stages.sweep_folder, digest, summary)
+    store_tables(storage, stages.sweep_folder, key.rpartition("-")[2].removesuffix(".json"), summary)
     storage.write_text(key, summary.model_dump_json(indent=1))
     return summary
+
+
+def summary_key(folder: str, plan: Plan, confirmed: Confirmed) -> str:
+    """Where the summary of these models of the sweep in `folder` is kept."""
+    digest = fingerprint(
+        "summary",
+        SUMMARY_SCHEMA,
+        {"confirm": plan.spec.confirm.model_dump(mode="json")},
+        {**{name: "+".join(models) for name, models in confirmed.models.items()}, **confirmed.robustness},
+    )
+    return f"{folder}/summary-{digest}.json"
 
 
 def store_tables(storage: Storage, folder: str, digest: str, summary: Summary) -> None:
@@ -278,5 +285,5 @@ def paths(stages: Stages) -> dict[str, str]:
         **made,
         "sweep": storage.url(stages.sweep_folder),
         "models": storage.url("models"),
-        "mlflow": stages.settings.mlflow_tracking_uri,
+        "mlflow": shown(stages.settings.mlflow_tracking_uri),
     }

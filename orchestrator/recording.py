@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,20 +17,24 @@ from orchestrator.journal import TABLES
 from orchestrator.plan import Plan
 from orchestrator.settings import Settings
 from orchestrator.summary import Summary
-from trainables.artifacts import fingerprint
+from trainables.artifacts import fetch, fingerprint
+from trainables.errors import ArtifactError
 from trainables.storage import Storage
 
 if TYPE_CHECKING:
-    from orchestrator.tracking import DataInput, MlflowObserver, SweepInfo
+    from orchestrator.tracking import MlflowObserver, SweepInfo
 
 
 class Recorder(Observer):
-    """Opens MLflow at the first thing that happens; what came before (skipped stages, stored rows) is sent then."""
+    """Opens MLflow at the first thing that happens; what came before (skipped stages, stored rows) is sent then.
+
+    Whoever makes one holds the sweep: what lost drivers left open of it in MLflow is closed.
+    """
 
     def __init__(self, plan: Plan, settings: Settings, folder: str, say: Observer) -> None:
         self.plan, self.settings, self.folder, self._say = plan, settings, folder, say
         self.storage = Storage(settings.storage)
-        self.spool = Path(settings.cache) / "mlflow-spool"
+        self.spool = spool_folder(settings)
         self._open: MlflowObserver | None = None
         self._skipped: list[tuple[StageName, str]] = []
         self._rows: list[ModelRow] = []
@@ -61,62 +65,51 @@ class Recorder(Observer):
             self._rows.append(row)
 
     def stored_trials(self, trials: Sequence[TrialRecord]) -> None:
-        """The trials of a sweep that was skipped; sent only if MLflow has not been shown them to the end."""
-        self._trials = trials
+        """The journal's trials once none of them runs: those whose end this process has not told are told, for a
+        driver that was lost may not have sent them. Of a sweep that was skipped they are sent only if MLflow has
+        not been shown it to the end."""
+        self._trials = [trial for trial in trials if trial.finished]
+        if self._open:
+            for trial in self._trials:
+                self._open.trial_stored(trial)
 
-    def finished(self, summary: Summary) -> None:
-        """Send the tables, the best model and the end; afterwards this summary is not sent again."""
-        marker = self._marker(summary)
-        if self._open is None and self.storage.exists(marker) and not self._waiting():
+    def finished(self, summary: Summary, key: str) -> None:
+        """Send the tables, the best model and the end; then this summary, stored as `key`, is not sent again."""
+        shown = marker(self.folder, self.settings, summary)
+        if self._open is None and self.storage.exists(shown) and not self._waiting():
             return
         mlflow = self._opened()
         for trial in self._trials:
-            mlflow.trial_changed(trial)
+            mlflow.trial_stored(trial)
         with tempfile.TemporaryDirectory() as scratch:
-            for table in TABLES:
-                key = f"{self.folder}/{table}"
-                if self.storage.exists(key):
-                    mlflow.artifact(self.storage.download(key, Path(scratch) / table))
-            text = Path(scratch) / "summary.json"
-            text.write_text(summary.model_dump_json(indent=1), encoding="utf-8")
-            mlflow.artifact(text)
-            self._tables(mlflow, summary, Path(scratch))
+            for path in stored_files(self.storage, self.folder, key, Path(scratch)):
+                mlflow.artifact(path)
+            for path in shown_tables(summary, Path(scratch)):
+                mlflow.table(path)
             best = summary.leaderboard[0]
-            mlflow.model(self._fetched(best.models[0], Path(scratch) / "model"), best.name)
+            try:
+                mlflow.model(fetched_student(self.storage, best.models[0], Path(scratch) / "model"), best.name)
+            except ArtifactError as error:
+                self._say.message(f"MLflow: the model of {best.name} is not shown: {error}", "warning")
         if mlflow.close():
-            self.storage.write_text(marker, "{}")
+            self.storage.write_text(shown, "{}")
 
     def close(self, status: Literal["KILLED", "FAILED"], reason: str) -> None:
         if self._open:
-            self._open.close(status, reason)
+            # Who ends early may have half a minute left, and what is not sent in time waits in the spool.
+            self._open.close(status, reason, seconds=8.0)
 
-    def _tables(self, mlflow: MlflowObserver, summary: Summary, folder: Path) -> None:
-        """The confusion matrices, or the scores label by label, and those where input is missing or damaged, in the
-        form that MLflow's UI shows as a table."""
-        from orchestrator import confusion, label_scores, robustness
-
-        rows = summary.leaderboard
-        tables = {"labels": label_scores.as_columns(rows)} if rows[0].by_label else {}
-        if rows[0].confusion:
-            tables["confusion"] = confusion.as_columns(rows, summary.labels)
-        if any(row.robustness for row in rows):
-            tables["robustness"] = robustness.as_columns(rows)
-        for name, table in tables.items():
-            path = folder / f"{name}.json"
-            path.write_text(json.dumps(table), encoding="utf-8")
-            mlflow.table(path)
-
-    def _fetched(self, model: str, folder: Path) -> Path:
-        for file in self.storage.list(f"models/{model}"):
-            self.storage.download(file.key, folder / file.key.rsplit("/", 1)[-1])
-        return folder
+    def leave(self) -> None:
+        """Write no more: the sweep is another driver's."""
+        if self._open:
+            self._open.leave()
 
     def _opened(self) -> MlflowObserver:
         if self._open is None:
             from orchestrator.tracking import MlflowObserver
 
             self._open = MlflowObserver(
-                self._info(),
+                sweep_info(self.plan, self.settings, self.folder),
                 uri=self.settings.mlflow_tracking_uri,
                 spool=self.spool,
                 say=self._say.message,
@@ -128,58 +121,95 @@ class Recorder(Observer):
                 self._open.model_confirmed(row)
         return self._open
 
-    def _info(self) -> SweepInfo:
-        from orchestrator.tracking import SweepInfo, artifact_location
-
-        plan, spec = self.plan, self.plan.spec
-        sweep = self.folder.rsplit("/", 1)[-1]
-        commit = git_commit()
-        return SweepInfo(
-            sweep=sweep,
-            experiment=f"{self.settings.experiment_prefix}{spec.name}",
-            claim=spec.claim,
-            stand_in=plan.stand_in,
-            tags={
-                "corpus": spec.run.corpus.type,
-                "corpus_fingerprint": plan.corpus,
-                **({"alignment": spec.run.corpus.alignment.type} if plan.reads_segments else {}),
-                **_made(plan),
-                **({"git_commit": commit} if commit else {}),
-            },
-            params={
-                "run": spec.run.model_dump(mode="json"),
-                "search": spec.search.model_dump(mode="json", exclude={"space"}),
-            },
-            inputs=[
-                self._input(spec.run.corpus.type, "corpora", plan.corpus),
-                *(
-                    self._input(f"transfer-set{_of(fold, '-')}", "transfer_sets", one)
-                    for fold, one in plan.transfer_sets.items()
-                ),
-            ],
-            objectives=[(one.metric, one.direction) for one in spec.search.objectives],
-            artifact_location=artifact_location(self.settings.mlflow_tracking_uri),
-        )
-
-    def _input(self, name: str, kind: str, identity: str) -> DataInput:
-        from orchestrator.tracking import DataInput
-
-        return DataInput(name=name, digest=identity, source=self.storage.url(f"{kind}/{identity}"))
-
     def _waiting(self) -> bool:
         from orchestrator.tracking import waiting
 
         return waiting(self.spool)
 
-    def _marker(self, summary: Summary) -> str:
-        """Said to have been shown in this store: these trials, and these models under these conditions."""
-        content = {
-            "uri": self.settings.mlflow_tracking_uri,
-            "trials": summary.trials.model_dump(),
-            "models": [row.models for row in summary.leaderboard],
-            "conditions": [[one.name for one in row.robustness] for row in summary.leaderboard],
-        }
-        return f"{self.folder}/shown-{fingerprint('shown', 1, content)}.json"
+
+def sweep_info(plan: Plan, settings: Settings, folder: str) -> SweepInfo:
+    """The parent run of the sweep in `folder`."""
+    from orchestrator.tracking import DataInput, SweepInfo, artifact_location
+
+    spec, storage, commit = plan.spec, Storage(settings.storage), git_commit()
+
+    def read(name: str, kind: str, identity: str) -> DataInput:
+        return DataInput(name=name, digest=identity, source=storage.url(f"{kind}/{identity}"))
+
+    return SweepInfo(
+        sweep=folder.rsplit("/", 1)[-1],
+        experiment=f"{settings.experiment_prefix}{spec.name}",
+        claim=spec.claim,
+        stand_in=plan.stand_in,
+        tags={
+            "corpus": spec.run.corpus.type,
+            "corpus_fingerprint": plan.corpus,
+            **({"alignment": spec.run.corpus.alignment.type} if plan.reads_segments else {}),
+            **_made(plan),
+            **({"git_commit": commit} if commit else {}),
+        },
+        params={
+            "run": spec.run.model_dump(mode="json"),
+            "search": spec.search.model_dump(mode="json", exclude={"space"}),
+        },
+        inputs=[
+            read(spec.run.corpus.type, "corpora", plan.corpus),
+            *(
+                read(f"transfer-set{_of(fold, '-')}", "transfer_sets", one)
+                for fold, one in plan.transfer_sets.items()
+            ),
+        ],
+        objectives=[(one.metric, one.direction) for one in spec.search.objectives],
+        artifact_location=artifact_location(settings.mlflow_tracking_uri),
+    )
+
+
+def spool_folder(settings: Settings) -> Path:
+    """Where drivers on this machine keep what MLflow has not got yet."""
+    return Path(settings.cache) / "mlflow-spool"
+
+
+def stored_files(storage: Storage, folder: str, summary: str, scratch: Path) -> list[Path]:
+    """Copies of the sweep's tables and of its summary (at the key `summary`; none where it is empty)."""
+    found = [(key, table) for table in TABLES if storage.exists(key := f"{folder}/{table}")]
+    if summary:
+        found.append((summary, "summary.json"))
+    return [storage.download(key, scratch / name) for key, name in found]
+
+
+def shown_tables(summary: Summary, scratch: Path) -> list[Path]:
+    """The confusion matrices, or the scores label by label, and those where input is missing or damaged, in the
+    form that MLflow's UI shows as a table."""
+    from orchestrator import confusion, label_scores, robustness
+
+    rows = summary.leaderboard
+    tables = {"labels": label_scores.as_columns(rows)} if rows[0].by_label else {}
+    if rows[0].confusion:
+        tables["confusion"] = confusion.as_columns(rows, summary.labels)
+    if any(row.robustness for row in rows):
+        tables["robustness"] = robustness.as_columns(rows)
+    for name, table in tables.items():
+        (scratch / f"{name}.json").write_text(json.dumps(table), encoding="utf-8")
+    return [scratch / f"{name}.json" for name in tables]
+
+
+def fetched_student(storage: Storage, model: str, scratch: Path) -> Path:
+    """The folder of an exported student; ArtifactError where it is not what its record says."""
+    fetch(storage, f"models/{model}", scratch, only=("student.safetensors", "student.json"))
+    return scratch
+
+
+def marker(folder: str, settings: Settings, summary: Summary) -> str:
+    """The key of what says: shown in this store are these trials, and these models under these conditions."""
+    from orchestrator.tracking.client import shown
+
+    content = {
+        "uri": shown(settings.mlflow_tracking_uri),
+        "trials": summary.trials.model_dump(),
+        "models": [row.models for row in summary.leaderboard],
+        "conditions": [[one.name for one in row.robustness] for row in summary.leaderboard],
+    }
+    return f"{folder}/shown-{fingerprint('shown', 1, content)}.json"
 
 
 def _made(plan: Plan) -> dict[str, str]:
@@ -196,13 +226,21 @@ def _of(fold: int | None, mark: str) -> str:
 
 
 @contextmanager
-def recording(plan: Plan, settings: Settings, folder: str, say: Observer) -> Iterator[Recorder]:
-    """A recorder whose runs are closed as what they were, however the body ends."""
+def recording(
+    plan: Plan, settings: Settings, folder: str, say: Observer, *, holds: Callable[[], bool] = lambda: True
+) -> Iterator[Recorder]:
+    """A recorder whose runs are closed as what they were, however the body ends.
+
+    holds: whether this process still holds the sweep. Where it does not, another one now writes the same runs.
+    """
     recorder = Recorder(plan, settings, folder, say)
     try:
         yield recorder
     except (Interrupted, KeyboardInterrupt):
-        recorder.close("KILLED", "interrupted")
+        if holds():
+            recorder.close("KILLED", "interrupted")
+        else:
+            recorder.leave()
         raise
     except BaseException as error:
         recorder.close("FAILED", f"{type(error).__name__}: {error}")

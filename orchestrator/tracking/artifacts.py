@@ -39,33 +39,52 @@ def log_student(client: Any, experiment_id: str, run_id: str, folder: Path, even
     """Log the student that `trainables.evaluation.export` left in `folder` as an MLflow model; returns its id.
 
     event: `name` of the model and whether it is of the `stand_in`. A model of that name with the same
-    weights, made by the same run, is left as it is. It loads with `mlflow.pyfunc.load_model`:
-    weights and description lie in it as safetensors and JSON, its code as files, and nothing is pickled.
+    weights, made by the same run, is left as it is, or finished where its making was cut off. It loads with
+    `mlflow.pyfunc.load_model`: weights and description lie in it as safetensors and JSON, its code as files, and
+    nothing is pickled.
     """
-    from mlflow.entities import LoggedModelOutput
-
     facts = json.loads((folder / "student.json").read_text("utf-8"))
-    digest = sha256(folder / "student.safetensors")
-    same = f"name = '{event['name']}' AND tags.`orch.weights` = '{digest}'"
-    for known in client.search_logged_models([experiment_id], same):
-        if known.source_run_id == run_id and str(known.status) == "READY":
-            return str(known.model_id)
+    made = {**event, "weights": sha256(folder / "student.safetensors")}
+    model_id, ready = _made(client, experiment_id, run_id, facts, made)
+    if ready:
+        return model_id
+    with tempfile.TemporaryDirectory() as scratch:
+        target = Path(scratch) / "model"
+        _save(folder, target, facts, model_id, run_id)
+        client.log_model_artifacts(model_id, str(target))
+    _joined(client, run_id, model_id)
+    client.finalize_logged_model(model_id, "READY")
+    return model_id
+
+
+def _made(
+    client: Any, experiment_id: str, run_id: str, facts: Mapping[str, Any], event: Mapping[str, Any]
+) -> tuple[str, bool]:
+    """(id, whether all of it is there) of the model, created where there is none."""
+    same = f"name = '{event['name']}' AND tags.`orch.weights` = '{event['weights']}'"
+    found = [one for one in client.search_logged_models([experiment_id], same) if one.source_run_id == run_id]
+    if found:
+        known = min(found, key=lambda one: str(one.status) != "READY")
+        return str(known.model_id), str(known.status) == "READY"
     params = {k: v[:6000] for k, v in flatten({"student": facts["student"]}).items()}
     tags = {
-        "orch.weights": digest,
+        "orch.weights": event["weights"],
         STAND_IN: str(event["stand_in"]).lower(),
         "orch.transfer_set": facts["transfer_set"],
     }
     logged = client.create_logged_model(
         experiment_id, event["name"], source_run_id=run_id, tags=tags, params=params, model_type="student"
     )
-    with tempfile.TemporaryDirectory() as scratch:
-        target = Path(scratch) / "model"
-        _save(folder, target, facts, logged.model_id, run_id)
-        client.log_model_artifacts(logged.model_id, str(target))
-    client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(run_id, models=[LoggedModelOutput(logged.model_id, step=0)])
-    return str(logged.model_id)
+    return str(logged.model_id), False
+
+
+def _joined(client: Any, run_id: str, model_id: str) -> None:
+    """Show the model among what the run has made, once."""
+    from mlflow.entities import LoggedModelOutput
+
+    known = getattr(client.get_run(run_id).outputs, "model_outputs", None) or []
+    if all(one.model_id != model_id for one in known):
+        client.log_outputs(run_id, models=[LoggedModelOutput(model_id, step=0)])
 
 
 def signature(facts: Mapping[str, Any]) -> Any:

@@ -43,7 +43,7 @@ class Courier(threading.Thread):
         self._recovery = Recovery(segment.path.parent, uri, self._refused, self._back)
         self._every, self._retry = every, retry
         self._hurry, self._deadline = threading.Event(), float("inf")
-        self._away = False
+        self._away = self._left = False
         self._batch = _BATCH
         self._said: set[str] = set()
         self._messages: queue.SimpleQueue[tuple[str, Level]] = queue.SimpleQueue()
@@ -68,6 +68,13 @@ class Courier(threading.Thread):
             self.join(max(0.0, end - time.monotonic()))
         self.join(1.0)
         return not self.is_alive() and not self._segment.path.exists()
+
+    def leave(self) -> None:
+        """End after the request that is under way, and leave the rest in the spool."""
+        self._left = True
+        self._deadline = 0.0
+        self._hurry.set()
+        self.join(1.0)
 
     def run(self) -> None:
         try:
@@ -96,7 +103,7 @@ class Courier(threading.Thread):
         last = False
         while not last:
             last = self._hurry.is_set()
-            if not self._persist(lambda: self._drain(self._segment, writer)):
+            if self._left or not self._persist(lambda: self._drain(self._segment, writer)):
                 return
             self._hurry.wait(self._every)
 
@@ -111,7 +118,7 @@ class Courier(threading.Thread):
         segment.sync()
         while True:
             events, end = segment.read(self._batch)
-            if end == segment.offset:
+            if end == segment.offset or self._left:
                 return
             writer.apply(events)
             segment.applied(end)

@@ -43,6 +43,11 @@ def permanent(error: Exception) -> bool:
     return isinstance(error, (LookupError, TypeError, ValueError, AttributeError, ImportError))
 
 
+def lasting(error: BaseException) -> bool:
+    """Whether only a person can mend it: a name that is refused, a login, an address of something else."""
+    return _status(error) in (401, 403, 404) or isinstance(error, ImportError)
+
+
 def timed_out(error: BaseException) -> bool:
     """Whether the store took longer than a request may take."""
     return any("timeout" in type(one).__name__.lower() for one in _causes(error))

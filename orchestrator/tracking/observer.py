@@ -131,6 +131,13 @@ class MlflowObserver(Observer):
             )
         return sent
 
+    def leave(self) -> None:
+        """Send no more. What is left in the spool only fills gaps when the next start sends it, as whoever drives
+        the sweep now writes the same runs."""
+        if not self._closed and self._courier is not None:
+            self._closed = True
+            self._courier.leave()
+
     @property
     def busy_seconds(self) -> float:
         """Processor time that the background thread has taken, its import of MLflow included."""
