@@ -24,12 +24,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from orchestrator.corpora import ALIGNED, CORPORA, AlignedName, CorpusName
 from orchestrator.errors import SettingsError
 from orchestrator.resources import NodeGroup
 
 FILE = "orch.toml"
-CORPORA = ("meld", "iemocap", "emodb", "ravdess", "crema_d", "mosei", "features", "manifest")
-"""The corpora that lie somewhere; the stand-in is made by rule and has no root."""
 FILES = ("features", "manifest")
 """Those whose root may be a file."""
 
@@ -60,13 +59,12 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(user_cache_dir("orch"))
     )
     """Local folder of what can be fetched again, such as memory-mapped transfer sets."""
-    corpora: dict[
-        Literal["meld", "iemocap", "emodb", "ravdess", "crema_d", "mosei", "features", "manifest"], NonEmpty
-    ] = {}
+    cache_limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """GB that the transfer sets in the cache may take; by default 100, and less where that leaves under 5 % of the
+    disk free. A node of a cluster that was there before reads its own ORCH_CACHE_LIMIT."""
+    corpora: dict[CorpusName, NonEmpty] = {}
     """The folder of each corpus, by its type (of `manifest` and `features`: the file, or the folder of it)."""
-    alignments: dict[
-        Literal["meld", "iemocap", "emodb", "ravdess", "crema_d", "mosei", "manifest", "standin"], NonEmpty
-    ] = {}
+    alignments: dict[AlignedName, NonEmpty] = {}
     """The folder of TextGrids of each corpus, by its type; read where a corpus's alignment is `textgrid`."""
     concurrency: Annotated[int, Field(ge=1)] | None = None
     """Largest number of trials at once; by default what the cluster has room for."""
@@ -92,7 +90,12 @@ class Settings(BaseSettings):
         return local_folder(self.storage)
 
     def cache_folder(self) -> Path:
-        """The cache, made where it is not there; SettingsError where it cannot be."""
+        """The cache, made where it is not there; SettingsError where it cannot be.
+
+        From here on its limit holds for this process and those that it starts.
+        """
+        if self.cache_limit is not None:
+            os.environ["ORCH_CACHE_LIMIT"] = str(self.cache_limit)
         try:
             self.cache.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -251,7 +254,7 @@ def _first_fault(error: ValidationError, origins: Mapping[str, str]) -> str:
     if parts[0] == "corpora" and "[key]" in fault["loc"]:
         message = f"there is no corpus {parts[1]!r} with a root; corpora are {', '.join(CORPORA)}"
     elif parts[0] == "alignments" and "[key]" in fault["loc"]:
-        message = f"there is no corpus {parts[1]!r}; corpora are {', '.join((*CORPORA, 'standin'))}"
+        message = f"there is no corpus {parts[1]!r}; corpora are {', '.join(ALIGNED)}"
     else:
         message = f"{fault['msg']} (given: {fault['input']!r})"
     return f"{name}: {message}; it comes from {origins.get(name, 'a flag')}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.commands.options import SETS, STORAGE
+from orchestrator.corpora import AnyCorpusName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
 
 
 def prepare(
-    corpus: Annotated[
-        Literal["meld", "iemocap", "emodb", "ravdess", "crema_d", "mosei", "features", "manifest", "standin"],
-        typer.Argument(help="Which corpus."),
-    ],
+    corpus: Annotated[AnyCorpusName, typer.Argument(help="Which corpus.")],
     *,
     root: Annotated[
         str | None,

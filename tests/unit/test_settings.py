@@ -6,10 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from orchestrator import settings as module
+from orchestrator.corpora import CORPORA
 from orchestrator.errors import SettingsError
 from orchestrator.settings import Settings, default_scale, load
+from trainables.spec import CorpusSpec
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +26,11 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(here)
     monkeypatch.setattr(module, "user_config_dir", lambda name: str(tmp_path / "config" / name))
     return here
+
+
+def test_every_corpus_but_the_stand_in_has_a_name_to_lie_under() -> None:
+    specs = TypeAdapter[CorpusSpec](CorpusSpec).json_schema()["discriminator"]["mapping"]
+    assert {*CORPORA, "standin"} == set(specs)
 
 
 def test_with_nothing_configured_everything_is_local(bare: Path) -> None:
