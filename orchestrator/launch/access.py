@@ -11,7 +11,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 from orchestrator.errors import SettingsError
 from orchestrator.launch.error_lines import first_line
@@ -43,12 +43,23 @@ def reach(address: str) -> None:
             f"RAY_ADDRESS {address!r}: this is a dashboard, which takes jobs: send one with `orch submit`, or give "
             f"the cluster itself, as head:{GCS_PORT} or ray://head:{CLIENT_PORT}"
         )
-    if kind in ("client", "gcs"):
-        place = connectable(address, CLIENT_PORT if kind == "client" else GCS_PORT, "RAY_ADDRESS")
-        if kind == "client":
-            _ask_client(address, place)
-        else:
-            _ask_head(address, place)
+    place = found(address) if kind == "auto" else address
+    if kind == "client":
+        _ask_client(address, connectable(address, CLIENT_PORT, "RAY_ADDRESS"))
+    elif kind != "local":
+        _ask_head(address, connectable(place, GCS_PORT, "RAY_ADDRESS"))
+
+
+def found(address: str) -> str:
+    """host:port of the cluster that runs on this machine. Raises SettingsError where none does."""
+    from ray._private.services import canonicalize_bootstrap_address_or_die
+
+    try:
+        return str(canonicalize_bootstrap_address_or_die(address))
+    except ConnectionError as error:
+        raise SettingsError(
+            f"RAY_ADDRESS {address!r}: no Ray runs on this machine; start it (ray start), or give head:{GCS_PORT}"
+        ) from error
 
 
 def connectable(address: str, port: int, name: str) -> str:
@@ -68,15 +79,23 @@ def connectable(address: str, port: int, name: str) -> str:
 
 
 def _ask_head(address: str, place: str) -> None:
-    from ray._private.gcs_utils import GcsClient
     from ray.exceptions import AuthenticationError
 
     try:
-        GcsClient(address=place)
+        head_client(place)
     except AuthenticationError as error:
         raise refused(f"RAY_ADDRESS {address!r}") from error
     except Exception as error:  # Ray's own errors of its transport have no base in common
         raise SettingsError(f"RAY_ADDRESS {address!r}: no cluster answers ({first_line(error)})") from error
+
+
+def head_client(place: str) -> Any:
+    """Ray's own client of a head's store of names. Raises AuthenticationError where the token is not its."""
+    from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+
+    ensure_token_if_auth_enabled(create_token_if_missing=False)  # the client would end the process
+    return GcsClient(address=place)
 
 
 def _ask_client(address: str, place: str) -> None:

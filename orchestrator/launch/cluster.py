@@ -132,8 +132,14 @@ def _join(address: str) -> None:
     except AuthenticationError as error:
         raise refused(f"RAY_ADDRESS {address!r}") from error
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-        told = mismatch(error) or f"no cluster answers ({first_line(error)})"
+        told = mismatch(error) or f"the cluster answers, but Ray cannot join it ({first_line(error)}); {_ELSEWHERE}"
         raise SettingsError(f"RAY_ADDRESS {address!r}: {told}") from error
+
+
+_ELSEWHERE = (
+    "by host:port this process must run on a machine of the cluster; from elsewhere give ray://head:10001, or send "
+    "the sweep there with `orch submit`"
+)
 
 
 def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
