@@ -12,6 +12,7 @@ from orchestrator.commands.prepare import prepare
 from orchestrator.commands.schema import schema
 from orchestrator.commands.show import show
 from orchestrator.commands.sweep import sweep
+from orchestrator.commands.sync import sync
 from orchestrator.commands.ui import ui
 
 app = typer.Typer(
@@ -23,7 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.callback()(version_option)
-for command in (sweep, ablate, prepare, check, show, schema, ui, doctor):
+for command in (sweep, ablate, prepare, check, show, sync, schema, ui, doctor):
     app.command()(command)
 
 

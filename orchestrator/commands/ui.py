@@ -18,7 +18,7 @@ def ui(
     """Start the MLflow UI on the configured store, until Ctrl-C."""
     from orchestrator.settings import load
     from orchestrator.tracking import ui_address, ui_command
-    from orchestrator.tracking.client import sqlite_path
+    from orchestrator.tracking.client import shown, sqlite_path
 
     uri = load({"storage": storage}).mlflow_tracking_uri
     there = ui_address(uri)
@@ -28,7 +28,7 @@ def ui(
     database = sqlite_path(uri)
     if database is not None:
         database.parent.mkdir(parents=True, exist_ok=True)
-    typer.echo(f"MLflow UI of {uri}: http://127.0.0.1:{port} (Ctrl-C ends it)")
+    typer.echo(f"MLflow UI of {shown(uri)}: http://127.0.0.1:{port} (Ctrl-C ends it)")
     raise typer.Exit(served(ui_command(uri, port)))
 
 
