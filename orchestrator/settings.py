@@ -2,8 +2,8 @@
 
 A value comes from the first of these that has it: a flag, the environment, `orch.toml` in the working directory
 (or, where there is none, in the user's configuration folder), the default. `Settings.origin` says which it was.
-Names that other tools have already given (`RAY_ADDRESS`, `MLFLOW_TRACKING_URI`) are used as they are, the rest are
-`ORCH_...`; `HF_HOME`, `AWS_*` and `MLFLOW_S3_ENDPOINT_URL` are read by the libraries they belong to.
+Names that other tools have already given (`RAY_ADDRESS`, `RAY_API_SERVER_ADDRESS`, `MLFLOW_TRACKING_URI`) are used
+as they are, the rest are `ORCH_...`; `HF_HOME`, `AWS_*` and `MLFLOW_S3_ENDPOINT_URL` are read by the libraries they belong to.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ FILES = ("features", "manifest")
 """Those whose root may be a file."""
 
 GPU = Path("/dev/nvidia0")
+STANDARD = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "MLFLOW_TRACKING_URI")
+"""Variables that other tools have named."""
 
 NonEmpty = Annotated[str, Field(min_length=1)]
 
@@ -72,6 +74,8 @@ class Settings(BaseSettings):
     """By default `full` where there is a cluster or a GPU, else `laptop`."""
     ray_address: str | None = Field(None, validation_alias=AliasChoices("RAY_ADDRESS"))
     """The Ray cluster; by default a local one is started."""
+    ray_api_server_address: str | None = Field(None, validation_alias=AliasChoices("RAY_API_SERVER_ADDRESS"))
+    """http://host:8265, the dashboard that `orch submit` sends jobs to; by default the cluster is asked for it."""
     node_groups: dict[str, NodeGroup] = {}
     """What a Ray cluster that scales by itself may start, by the group's name. Only some clusters tell; of others
     what is not there yet is not counted upon, nor asked for, unless it is named here."""
@@ -142,6 +146,11 @@ class Settings(BaseSettings):
     def stand_in_for(self, corpus: str) -> bool:
         """Whether the stand-in takes the place of this corpus, because no root of it is configured."""
         return corpus in CORPORA and self.corpus_root(corpus) is None
+
+    def given(self) -> dict[str, Any]:
+        """The settings that are not left at their default, as JSON knows them."""
+        named = {name.partition(".")[0] for name in self._origins}
+        return {name: value for name, value in self.model_dump(mode="json").items() if name in named}
 
     def origin(self, name: str) -> str:
         """Where the value of a setting (by dotted name) comes from, e.g. `ORCH_STORAGE` or `default`."""
@@ -233,7 +242,7 @@ def _environment_origins() -> dict[str, str]:
     names = {variable.upper(): variable for variable in os.environ}
     origins: dict[str, str] = {}
     for path, _ in _leaves(EnvSettingsSource(Settings)()):
-        standard = path.upper() if path.upper() in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI") else None
+        standard = path.upper() if path.upper() in STANDARD else None
         variable = standard or f"ORCH_{path.upper().replace('.', '__')}"
         origins[path.lower()] = names.get(variable, "the environment")
     return origins
