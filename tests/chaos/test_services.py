@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.services.mlflow import MlflowServer, mlflow_server
+from tests.helpers.services.namespaces import namespaces
 from tests.helpers.services.postgres import Postgres, answers, postgres
 from tests.helpers.services.process import Service, ServiceError
 from tests.helpers.services.proxy import FaultProxy
+from tests.helpers.services.ray import ray_nodes
 from tests.helpers.services.s3 import S3Server
 
 # A daemon as servers make them: it has left its parent, its group and its session.
@@ -127,3 +129,66 @@ def test_an_mlflow_server_comes_back_where_it_was(tmp_path: Path) -> None:
         found = MlflowClient(proxy.endpoint).get_experiment_by_name("stays")
         assert found.experiment_id == made
         assert proxy.requests[-1].status == 200
+
+
+HOSTS = "[(node['NodeName'], node['NodeManagerAddress']) for node in ray.nodes() if node['Alive']]"
+# On each node: its host name, and how often that file in its /tmp was written.
+WRITE = """ray.get([
+    ray.remote(lambda: (
+        __import__('socket').gethostname(),
+        (__import__('pathlib').Path('/tmp/mark').open('a').write('x'), len(open('/tmp/mark').read()))[1],
+    )).options(num_cpus=0, resources={'node:' + node['NodeManagerAddress']: 0.01}).remote()
+    for node in ray.nodes()
+])"""
+
+
+def test_a_cluster_loses_a_killed_node_and_gains_an_added_one(tmp_path: Path) -> None:
+    with ray_nodes(tmp_path, [1, 1, 1], {"MARK": "of the nodes"}) as nodes:
+        assert nodes.alive() == {"node-0", "node-1", "node-2"}
+        assert nodes.ask("ray.cluster_resources()['CPU']") == 3
+        assert nodes.ask("ray.get(ray.remote(lambda: __import__('os').environ['MARK']).remote())") == "of the nodes"
+        nodes.kill(1)
+        nodes.until(lambda: nodes.alive() == {"node-0", "node-2"}, "death of node-1")
+        assert nodes.add(2) == nodes.last == 3
+        assert {name for name, _ in nodes.ask(HOSTS)} == nodes.alive() == {"node-0", "node-2", "node-3"}
+        assert nodes.ask("ray.cluster_resources()['CPU']") == 4
+        made = (
+            "ray.get(ray.util.placement_group([{'CPU': 2}], lifetime='detached', name='held').ready()) is not None"
+        )
+        assert nodes.ask(made) is True
+        assert [group["state"] for group in nodes.placement_groups()] == ["CREATED"]
+    assert list((tmp_path / "ray-logs").glob("raylet*.out"))
+
+
+def test_machines_have_their_own_network_names_and_tmp(tmp_path: Path, s3: S3Server) -> None:
+    with namespaces(tmp_path, 2) as machines:
+        assert len(set(machines.addresses)) == 2
+        shown = []
+        for index in (0, 1):
+            command = "hostname; touch /tmp/here-$(hostname); ls /tmp; ls /proc | grep -c '^[0-9]'; hostname -i"
+            program = machines.popen(index, ["sh", "-c", command])
+            assert program.wait(30) == 0
+            shown.append(program.output().split())
+        for index, (name, file, processes, address) in enumerate(shown):
+            assert (name, file, address) == (f"node-{index}", f"here-node-{index}", machines.addresses[index])
+            assert int(processes) < 10
+        port = s3.endpoint.rpartition(":")[2]
+        ours = f"import socket; socket.create_connection(('127.0.0.1', {port}), 5)"
+        program = machines.popen(0, [sys.executable, "-c", ours])
+        assert program.wait(30) == 1
+        assert "ConnectionRefusedError" in program.output()
+        sleeping = machines.popen(1, ["sleep", "1000"])
+        machines.kill(1)
+        assert sleeping.wait(10) != 0
+    left = subprocess.run(["ip", "link"], capture_output=True, text=True, check=True).stdout
+    assert f"orch{os.getpid()}" not in left
+
+
+def test_a_cluster_over_a_network(tmp_path: Path) -> None:
+    with namespaces(tmp_path, 2) as machines, ray_nodes(tmp_path, [1, 1], machines=machines) as nodes:
+        assert sorted(nodes.ask(HOSTS)) == [["node-0", machines.addresses[0]], ["node-1", machines.addresses[1]]]
+        for times in (1, 2):
+            assert sorted(nodes.ask(WRITE, machine=times - 1)) == [["node-0", times], ["node-1", times]]
+        machines.unplug(1)
+        nodes.until(lambda: nodes.alive() == {"node-0"}, "end of the unplugged node")
+    assert list((tmp_path / "ray-logs-node-1").glob("raylet*.out"))

@@ -111,6 +111,12 @@ class Namespaces:
         service.start()
         return service
 
+    def inside(self, index: int, path: str) -> Path:
+        """Where an absolute path of the machine's is to be found from here while it runs; follows one link."""
+        root = Path(f"/proc/{self.machines[index].init}/root")
+        found = root / path.lstrip("/")
+        return root / str(found.readlink()).lstrip("/") if found.is_symlink() else found
+
     def kill(self, index: int) -> None:
         """The machine is gone, with all that ran on it and its /tmp."""
         self.machines[index].holder.kill()
