@@ -7,20 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.helpers.students import SMALL
 from trainables.reporter import ListReporter
 from trainables.spec import RunSpec
 
 
 def small_run(**parts: Any) -> RunSpec:
     """A narrow student for a few epochs; `parts` replace or extend whole sections."""
-    student = {
-        "type": "audio_text_transformer",
-        "width": 16,
-        "heads": 2,
-        "cross_layers": 1,
-        "self_layers": 1,
-        "token_width": 8,
-    }
+    student = {"type": "audio_text_transformer", **SMALL["audio_text_transformer"]}
     training = {"epochs": 3, "batch_size": 16, "patience": 0}
     content: dict[str, Any] = {
         "student": student | parts.pop("student", {}),

@@ -26,6 +26,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "cross_layers": 1,
         "self_layers": 1,
         "token_width": 8,
+        "image_filters": 4,
     },
     "cnn_lstm": {"frames": 16, "blocks": 3, "filters": 3, "token_width": 8, "lstm_width": 12},
     "inverted_transformer": {"width": 16, "heads": 2, "layers": 1, "length": 20},

@@ -29,10 +29,6 @@ from trainables.spec.method import CoLearning, subsets
 from trainables.students import StudentOutput, build_student
 from trainables.transfer_set import TransferSet
 
-SMALL = {
-    "type": "cross_modal_transformer", "width": 16, "heads": 2, "cross_layers": 1, "self_layers": 1,
-    "token_width": 8, "image_filters": 4,
-}  # fmt: skip
 CORPUS = {"type": "standin", "modalities": ["audio", "text", "visual"]}
 
 
@@ -47,15 +43,12 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> TransferSet:
 
 
 def run_of(modalities: tuple[str, ...] = ("audio", "visual"), *, labels: bool = False, **method: Any) -> RunSpec:
-    size = {k: v for k, v in SMALL.items() if k != "type"}
-    return RunSpec.model_validate(
-        {
-            "corpus": {**CORPUS, "several": labels},
-            "student": {"type": SMALL["type"], **size, "modalities": modalities},
-            "training": {"epochs": 2, "batch_size": 16, "patience": 0, "label_weights": "none"},
-            "features": {"mel_bands": 8, "image_size": 16},
-            "method": {"type": "co_learning", **method},
-        }
+    return student_run(
+        {"type": "cross_modal_transformer", "modalities": modalities},
+        {"type": "co_learning", **method},
+        corpus={**CORPUS, "several": labels},
+        training={"epochs": 2, "label_weights": "none"},
+        features={"mel_bands": 8, "image_size": 16},
     )
 
 

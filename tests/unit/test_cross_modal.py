@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tests.helpers.batches import longer, with_values
+from tests.helpers.students import SMALL
 from tests.helpers.transfer_sets import synthetic
 from trainables.absence import only
 from trainables.batching import Batcher
@@ -35,8 +36,8 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> TransferSet:
 
 
 def student_of(data: TransferSet, **spec: Any) -> CrossModalStudent:
-    size = {"width": 16, "heads": 2, "cross_layers": 1, "self_layers": 1, "token_width": 8, "image_filters": 4}
-    known = CrossModalTransformer.model_validate({"modalities": MODALITIES, **size, **spec})
+    size = SMALL["cross_modal_transformer"]
+    known = CrossModalTransformer.model_validate({**size, "modalities": MODALITIES, **spec})
     student = build_student(known, data, seed=3).eval()
     assert isinstance(student, CrossModalStudent)
     return student
