@@ -42,12 +42,15 @@ class TrialRecord(BaseModel):
     """Fixed values by dotted path that make a control; not part of the search space."""
     state: TrialState = "queued"
     reason: str = ""
+    machine: bool = False
+    """Of a failed one: that the machine failed and not the trial, which the next call therefore tries again."""
     values: dict[str, float] = {}
     """The objectives by name, of the best epoch; empty unless completed or pruned. Over folds their means, and
     `<name>/sd` and `fold/<k>/<name>` beside them."""
     reports: list[Report] = []
     started: float = 0.0
-    """Seconds since 1970, as are all times here."""
+    """Seconds since 1970, as are all times here; each by the clock of the driver that wrote it, so that nothing is
+    ordered by them. `ended` is never before it."""
     ended: float = 0.0
     attempts: int = 0
 
@@ -58,6 +61,11 @@ class TrialRecord(BaseModel):
     @property
     def finished(self) -> bool:
         return self.state in ("completed", "pruned", "failed")
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has an end that no later call will change."""
+        return self.finished and not self.machine
 
     @property
     def epochs(self) -> int:

@@ -38,3 +38,7 @@ class MachineError(OrchError):
 
     What failed so is no result: elsewhere or later it may succeed, so it is tried again.
     """
+
+
+class PreemptedError(MachineError):
+    """The machine is being taken away; what the run has reached is saved, and it goes on elsewhere."""

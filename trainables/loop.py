@@ -118,13 +118,18 @@ class Loop:
     def fit(self) -> TrainResult:
         """Train to the end, to the end of patience, or until the reporter says stop."""
         self._restore()
-        while self.state.epoch < self.run.training.epochs and not self._patience_is_over():
+        while self._goes_on():
             metrics = self._epoch(self.state.epoch + 1)
-            self.reporter.report(self.state.epoch, metrics)
-            stop = self.world.any(self.reporter.should_stop(), self.device)
-            if stop or time.monotonic() - self._saved >= self._every:
-                self._save()
+            try:
+                self.reporter.report(self.state.epoch, metrics)
+            except SystemExit:  # who ends the run here may let it go on later
+                self._save(only_if_due=True)
+                raise
+            stop = self.world.any(self.reporter.should_stop(), self.device) and self._goes_on()
+            self._save(only_if_due=not stop)
             if stop:
+                self.world.any(stop, self.device)  # no worker leaves while the first one is saving
+                self.reporter.stopped()
                 break
         state = self.state
         self.student.load_state_dict(state.best)
@@ -134,6 +139,9 @@ class Loop:
             state.best_score, state.best_epoch, state.epoch, state.curves, dev, self._weights(),
             count_parameters(self.student),
         )  # fmt: skip
+
+    def _goes_on(self) -> bool:
+        return self.state.epoch < self.run.training.epochs and not self._patience_is_over()
 
     def _epoch(self, epoch: int) -> dict[str, float]:
         start = time.perf_counter()
@@ -283,7 +291,9 @@ class Loop:
         patience, state = self.run.training.patience, self.state
         return patience > 0 and state.counted and state.epoch - state.best_epoch >= patience
 
-    def _save(self) -> None:
+    def _save(self, *, only_if_due: bool) -> None:
+        if only_if_due and time.monotonic() - self._saved < self._every:
+            return
         self._saved = time.monotonic()
         if self.world.rank != 0:
             return

@@ -15,6 +15,12 @@ class Reporter(Protocol):
     def should_stop(self) -> bool:
         """Whether to end after the epoch just reported, keeping what has been reached."""
 
+    def stopped(self) -> None:
+        """Some worker's `should_stop` ends the run before its time; the checkpoint of the epoch is saved.
+
+        Called on every worker. May raise, where the run is to go on elsewhere instead of ending as it is.
+        """
+
     def save(self, folder: Path) -> None:
         """Keep the files of `folder` as the latest checkpoint; they are complete."""
 
@@ -34,6 +40,9 @@ class ListReporter:
 
     def should_stop(self) -> bool:
         return self.stop_after is not None and len(self.reports) >= self.stop_after
+
+    def stopped(self) -> None:
+        return None
 
     def save(self, folder: Path) -> None:
         return None

@@ -65,6 +65,9 @@ class FoldsReporter:
     def should_stop(self) -> bool:
         return self._inner.should_stop()
 
+    def stopped(self) -> None:
+        self._inner.stopped()
+
     def save(self, folder: Path) -> None:
         self._save(folder, running=True)
 

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from orchestrator.errors import Interrupted, StageError
@@ -19,11 +19,13 @@ from orchestrator.journal import Journal
 from orchestrator.launch.error_lines import last_line
 from orchestrator.launch.ledger import Ledger
 from orchestrator.launch.placement import Cluster, concurrency, current
+from orchestrator.launch.ray_folder import ray_folder
 from orchestrator.launch.trial import TrialJob, Work, student_work
+from orchestrator.launch.tuner import fit_here
 from trainables.storage import Storage
 
-LOST_PROCESSES = 2
-"""How often a trial whose process was lost (a node, memory) is started again before it counts as failed."""
+LOSSES_IN_A_ROW = 4
+"""Lost attempts without an epoch of any trial in between that end a sweep, besides two of each trial at once."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,15 @@ def run_sweep(plan: SweepPlan, observer: Observer, *, work: Work = student_work)
     """Bring the sweep to `plan.trials` finished trials and seal its journal; returns them by number.
 
     Needs a connected cluster. Finished trials are not run again; those without an end are, from their
-    checkpoints. Raises Interrupted after Ctrl-C or SIGTERM with the journal in order, and SettingsError where no
-    trial can ever be placed.
+    checkpoints, and those that the machine made fail. Raises Interrupted after Ctrl-C or SIGTERM with the journal
+    in order, SettingsError where no trial can ever be placed, and MachineError where no trial gets anywhere.
     """
     storage = Storage(plan.storage)
     journal = Journal(storage.at(plan.sweep))
-    ledger = Ledger(journal, observer, plan.spec.search, plan.spec.run.metric)
+    parallel = concurrency(current(), plan.spec.resources.trial, plan.concurrency, "trial")
+    ledger = Ledger(
+        journal, observer, plan.spec.search, plan.spec.run.metric, losses_in_a_row=LOSSES_IN_A_ROW + 2 * parallel
+    )
     job = TrialJob(
         run=plan.spec.run,
         objectives=plan.spec.search.objectives,
@@ -62,12 +67,19 @@ def run_sweep(plan: SweepPlan, observer: Observer, *, work: Work = student_work)
         resources=plan.spec.resources.trial,
         checkpoint_seconds=plan.checkpoint_seconds,
     )
-    _tune(plan, ledger, job, work)
+    _tune(plan, ledger, job, work, parallel)
     journal.seal()
+    lost = [record for record in ledger.ordered() if not record.settled]
+    if lost:
+        observer.message(
+            f"{len(lost)} trials failed because of the machine, the first, {lost[0].name}: {lost[0].reason}; "
+            "the same command tries them again",
+            "warning",
+        )
     return ledger.ordered()
 
 
-def _tune(plan: SweepPlan, ledger: Ledger, job: TrialJob, work: Work) -> None:
+def _tune(plan: SweepPlan, ledger: Ledger, job: TrialJob, work: Work, parallel: int) -> None:
     """Run what is left under Tune; leaves every trial finished, or queued and Interrupted raised."""
     from ray import tune
 
@@ -75,43 +87,45 @@ def _tune(plan: SweepPlan, ledger: Ledger, job: TrialJob, work: Work) -> None:
     from orchestrator.launch.scheduler import scheduler_for
     from orchestrator.launch.searcher import JournalSearch
 
-    cluster = current()
-    parallel = concurrency(cluster, job.resources, plan.concurrency, "trial")
     search = JournalSearch(ledger, plan.spec, plan.trials, parallel)
     if not search.remaining:
         return
     with (
-        TemporaryDirectory(prefix="orch-tune-", ignore_cleanup_errors=True) as folder,
-        _stopper() as stopper,
+        ray_folder("orch-tune-") as folder,
+        _stopper(ledger) as stopper,
         _quiet(),
     ):
-        tuner = tune.Tuner(
-            _trainable(job, cluster, work),
+        fit = partial(
+            fit_here,
+            _trainable(job, current(), work),
             param_space={"job": job.model_dump(mode="json")},
             tune_config=tune.TuneConfig(
                 search_alg=search,
                 scheduler=scheduler_for(ledger, plan.spec),
-                num_samples=search.remaining,
+                num_samples=-1,  # the searcher says when there is nothing left
                 reuse_actors=job.resources.workers == 1,
                 trial_name_creator=_name,
                 trial_dirname_creator=_name,
             ),
             run_config=tune.RunConfig(
                 name="sweep",
-                storage_path=folder,
-                callbacks=[JournalCallback(ledger)],
+                **folder,
+                callbacks=[JournalCallback(ledger, search, job.resources.silent_minutes)],
                 stop=stopper,
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=LOST_PROCESSES),
+                failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
         try:
-            tuner.fit()
+            fit()
         except Exception as error:
-            raise StageError(f"the sweep ended early: {last_line(error)}") from error
+            if not ledger.closing:  # the cluster may have been told to end as well
+                raise ledger.fault or StageError(f"the sweep ended early: {last_line(error)}") from error
         finally:
             ledger.interrupt()
-    if stopper.stopped:
+    if ledger.fault:
+        raise ledger.fault
+    if ledger.closing:
         raise Interrupted(f"stopped with {len(ledger.waiting())} trials unfinished; the same command goes on")
     if ledger.waiting():
         numbers = ", ".join(str(record.number) for record in ledger.waiting())
@@ -121,6 +135,8 @@ def _tune(plan: SweepPlan, ledger: Ledger, job: TrialJob, work: Work) -> None:
 def _trainable(job: TrialJob, cluster: Cluster, work: Work) -> Any:
     """The Tune function with what it reserves: its CPUs, or next to nothing where it only waits for a group."""
     from ray import tune
+
+    from orchestrator.launch.listening_trial import ListeningTrial
 
     if job.resources.workers > 1:
         from orchestrator.launch.train_worker import run_trial_group
@@ -135,6 +151,7 @@ def _trainable(job: TrialJob, cluster: Cluster, work: Work) -> Any:
 
         run_trial(config, work)
 
+    single.__mixins__ = (ListeningTrial,)  # type: ignore[attr-defined]
     return tune.with_resources(single, {"CPU": job.resources.cpus, "GPU": job.resources.gpus})
 
 
@@ -143,18 +160,17 @@ def _name(trial: Any) -> str:
 
 
 @contextmanager
-def _stopper() -> Iterator[Any]:
-    """A Tune stopper that the first SIGINT or SIGTERM sets; a second one is a KeyboardInterrupt at once."""
+def _stopper(ledger: Ledger) -> Iterator[Any]:
+    """A Tune stopper by the ledger, which the first SIGINT or SIGTERM closes; a second one is a KeyboardInterrupt
+    at once."""
     from ray.tune import Stopper
 
     class Signalled(Stopper):  # type: ignore[misc]
-        stopped = False
-
         def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
             return False
 
         def stop_all(self) -> bool:
-            return self.stopped
+            return ledger.closing
 
         def __reduce__(self) -> Any:
             return str, ()
@@ -162,9 +178,9 @@ def _stopper() -> Iterator[Any]:
     stopper = Signalled()
 
     def handle(number: int, frame: Any) -> None:
-        if stopper.stopped:
+        if ledger.closing:
             raise KeyboardInterrupt
-        stopper.stopped = True
+        ledger.closing = True
 
     if threading.current_thread() is not threading.main_thread():
         yield stopper

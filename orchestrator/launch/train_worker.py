@@ -13,12 +13,17 @@ from orchestrator.events import Report
 from orchestrator.launch.error_lines import first_line
 from orchestrator.launch.group import Message, Tell, run_group
 from orchestrator.launch.messages import Outcome, group_message, outcome_message, reports_message
+from orchestrator.launch.notice import NOTICE
 from orchestrator.launch.reporters import StoredReporter, silent
 from orchestrator.launch.trial import TrialJob, Work, outcome_of_trial
+from trainables.errors import MachineError
 
 
 def run_trial_group(config: dict[str, Any], work: Work) -> None:
-    """The Tune function for trials of several workers. `config` holds job, number, params, overrides."""
+    """The Tune function for trials of several workers. `config` holds job, number, params, overrides.
+
+    Raises MachineError where a worker was lost or its machine failed: the driver counts, and starts the trial anew.
+    """
     from ray import tune
 
     job = TrialJob.model_validate(config["job"])
@@ -34,7 +39,9 @@ def run_trial_group(config: dict[str, Any], work: Work) -> None:
         tune.report(group_message(group))
 
     try:
-        run_group(trial_worker, {"config": config, "work": work}, job.resources, pass_on, on_group)
+        run_group(trial_worker, {"config": config, "work": work}, job.resources, pass_on, on_group, lost=0)
+    except MachineError:
+        raise
     except Exception as error:
         ended.append(Outcome(state="failed", reason=first_line(error)))
     tune.report(
@@ -50,6 +57,7 @@ def trial_worker(task: dict[str, Any], rank: int, tell: Tell) -> None:
     def told(reports: list[Report]) -> None:
         tell({"reports": [report.model_dump() for report in reports]})
 
-    reporter = StoredReporter(told if rank == 0 else silent, job.checkpoints(int(config["number"])))
+    checkpoints = job.checkpoints(int(config["number"]))
+    reporter = StoredReporter(told if rank == 0 else silent, checkpoints, NOTICE.given)
     outcome = outcome_of_trial(job, config, reporter, task["work"], first=rank == 0)
     tell({"outcome": outcome.model_dump()})

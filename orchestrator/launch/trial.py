@@ -1,7 +1,8 @@
 """One trial in its process: plain data in, epochs and a final marker out through Tune.
 
 The process is used for many trials: it imports torch once and maps the transfer set once. Whatever goes wrong in
-a trial becomes its outcome with a reason in one line; only the loss of the process itself reaches Tune.
+a trial becomes its outcome with a reason in one line; only what the machine does to it reaches Tune, as an error or
+as the loss of the process.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from orchestrator.experiment import COSTS, Objective
 from orchestrator.journal import checkpoint_prefix, predictions_key
 from orchestrator.launch.error_lines import first_line
 from orchestrator.launch.folds import work_over_folds
+from orchestrator.launch.losses import machine_error
 from orchestrator.launch.messages import Outcome, outcome_message, reports_message
+from orchestrator.launch.nodes import own_cache
+from orchestrator.launch.notice import NOTICE
 from orchestrator.launch.reporters import Checkpoints, StoredReporter
 from orchestrator.resources import TrialResources
 from orchestrator.space import with_values
-from trainables.errors import OrchError
+from trainables.errors import OrchError, PreemptedError
 from trainables.reporter import Reporter
 from trainables.spec import RunSpec
 from trainables.storage import Storage
@@ -77,7 +81,10 @@ predictions; returns its objectives' values."""
 
 
 def run_trial(config: dict[str, Any], work: Work) -> None:
-    """The Tune function for trials of one worker. `config` holds job, number, params, overrides."""
+    """The Tune function for trials of one worker. `config` holds job, number, params, overrides.
+
+    Raises MachineError where the machine failed or is taken away: that is no outcome.
+    """
     from ray import tune
 
     job, number = TrialJob.model_validate(config["job"]), int(config["number"])
@@ -85,18 +92,27 @@ def run_trial(config: dict[str, Any], work: Work) -> None:
     def tell(reports: list[Report]) -> None:
         tune.report(reports_message(reports))
 
-    reporter = StoredReporter(tell, job.checkpoints(number))
-    tune.report(outcome_message(outcome_of_trial(job, config, reporter, work)))
+    with NOTICE.working():
+        reporter = StoredReporter(tell, job.checkpoints(number), NOTICE.given)
+        tune.report(outcome_message(outcome_of_trial(job, config, reporter, work)))
+        if NOTICE.given():
+            raise PreemptedError("its machine is being taken away")  # so that the process is not used again
 
 
 def outcome_of_trial(
     job: TrialJob, config: dict[str, Any], reporter: Reporter, work: Work, *, first: bool = True
 ) -> Outcome:
-    """Do the work; an error is an outcome. (A stop by the scheduler is a SystemExit in `report`, and passes.)"""
+    """Do the work; an error is an outcome, save for the machine's, which is raised as a MachineError.
+
+    (A stop by the scheduler is a SystemExit in `report`, and passes.)
+    """
     try:
         run = with_values(job.run, {**config["params"], **config["overrides"]})
         values = work_over_folds(job, run, int(config["number"]), reporter, work, first=first)
     except Exception as error:
+        machines = machine_error(error)
+        if machines is not None:
+            raise machines from error
         return Outcome(state="failed", reason=reason_of(error))
     wrong = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
     return Outcome(state="failed", reason="; ".join(wrong)) if wrong else Outcome(state="completed", values=values)
@@ -133,9 +149,9 @@ def student_work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -
 @lru_cache(maxsize=32)
 def transfer_set(storage: str, fingerprint: str, cache: str) -> TransferSet:
     """Mapped once a process, decoded once a node; every fold's stays mapped, which costs no memory."""
-    from trainables.transfer_set import TransferSet, materialise
+    from trainables.transfer_set import TransferSet
 
-    return TransferSet.open(materialise(Storage(storage), fingerprint, Path(cache) / "transfer_sets"))
+    return TransferSet.fetched(Storage(storage), fingerprint, own_cache(cache) / "transfer_sets")
 
 
 def write_predictions(storage: Storage, key: str, data: TransferSet, dev: Predictions) -> None:

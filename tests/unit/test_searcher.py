@@ -15,6 +15,7 @@ from orchestrator.events import Observer, Report, TrialRecord
 from orchestrator.experiment import Asha, ExperimentSpec
 from orchestrator.journal import Journal
 from orchestrator.launch.ledger import Ledger
+from orchestrator.launch.losses import Loss
 from orchestrator.launch.messages import reports_message
 from orchestrator.launch.scheduler import JournalAsha, scheduler_for
 from orchestrator.launch.searcher import JournalSearch, frozen, study_of, suggestion
@@ -214,11 +215,28 @@ def test_search_hands_out_unfinished_trials_first_and_never_too_many(tmp_path: P
     assert (first["number"], first["params"]) == (2, records[2].params)
     assert (second["number"], book.records[4].state) == (4, "queued")
     assert search.suggest("c") is None
+    book.finish(2, "failed", "diverged")
     search.on_trial_complete("a")
-    assert isinstance(search.suggest("c"), dict)
+    third = search.suggest("c")
+    assert isinstance(third, dict) and third["number"] == 5
     search.on_trial_complete("b", error=True)
-    assert search.suggest("d") == Searcher.FINISHED
+    book.lose(4, Loss("its process was lost"))
+    again = search.suggest("d")
+    assert isinstance(again, dict) and again["number"] == 4
+    book.finish(4, "completed", values={"weighted_f1": 0.5})
+    search.on_trial_complete("d")
+    assert search.suggest("e") is None, "trial 5 may still be lost"
+    book.finish(5, "completed", values={"weighted_f1": 0.5})
+    search.on_trial_complete("c")
+    assert search.suggest("e") == Searcher.FINISHED
     assert sorted(book.records) == list(range(6))
+
+
+def test_search_hands_out_nothing_more_once_the_sweep_is_to_end(tmp_path: Path) -> None:
+    spec = experiment()
+    book = ledger(tmp_path, spec, grown(spec, 4))
+    book.closing = True
+    assert JournalSearch(book, spec, 6, 2).suggest("a") == Searcher.FINISHED
 
 
 def test_a_ledger_queues_what_a_killed_driver_left_running(tmp_path: Path) -> None:

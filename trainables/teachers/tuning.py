@@ -139,7 +139,9 @@ class TuningLoop:
                     save_checkpoint(Path(folder), self.model, self.best, self.optimizer, self.progress)
                     reporter.save(Path(folder))
             reporter.report(self.progress.epoch, metrics)
-            if distributed.any_worker(reporter.should_stop(), self.device):
+            stop = distributed.any_worker(reporter.should_stop(), self.device)
+            if stop and self.progress.epoch < self.spec.epochs:
+                reporter.stopped()
                 break
 
     def _epoch(self, epoch: int) -> dict[str, float]:
