@@ -1,4 +1,6 @@
-"""What is configured and reachable on this machine, each with the way to mend it. Loads no torch and no Ray."""
+"""What is configured and reachable on this machine, each with the way to mend it.
+
+Loads no torch, and Ray only to join a cluster that is configured."""
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ from collections.abc import Callable, Iterator
 
 from orchestrator.doctor.finding import Finding
 from orchestrator.doctor.packages import interpreter, requirements
-from orchestrator.doctor.places import corpora, gpu, mlflow, ray, speech, storage, strangers
+from orchestrator.doctor.places import corpora, gpu, speech, strangers
+from orchestrator.doctor.servers import mlflow, ray, storage
 from orchestrator.doctor.teachers import checkpoints
 from orchestrator.settings import Settings
 

@@ -1,25 +1,18 @@
-"""What lies outside: storage, MLflow, the cluster, the GPU, corpora, and the synthesiser of the stand-in."""
+"""What lies on this machine: settings, the GPU, corpora, and the synthesiser of the stand-in."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
-import time
-import uuid
 from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
-from urllib.parse import urlsplit
 
-from orchestrator.doctor.finding import Finding, brief, hidden
+from orchestrator.doctor.finding import Finding, brief
 from orchestrator.doctor.packages import installed
-from orchestrator.errors import SettingsError
-from orchestrator.settings import CORPORA, FILE, GPU, Settings, cores
+from orchestrator.settings import CORPORA, FILE, GPU, Settings
 from trainables.errors import OrchError
-
-REACH_SECONDS = 3.0
 
 
 def strangers(settings: Settings) -> list[Finding]:
@@ -28,53 +21,6 @@ def strangers(settings: Settings) -> list[Finding]:
     known |= {f"ORCH_CORPORA__{name.upper()}" for name in CORPORA}
     unknown = sorted(name for name in os.environ if name.upper().startswith("ORCH_") and name.upper() not in known)
     return [Finding("environment", "warn", f"{name} is no setting of ours", f"unset {name}") for name in unknown]
-
-
-def storage(settings: Settings) -> list[Finding]:
-    from trainables.storage import Storage
-
-    began, root, key = time.monotonic(), Storage(settings.storage), f"doctor-{uuid.uuid4().hex[:8]}"
-    folder = settings.storage_folder
-    new = folder is not None and not folder.exists()
-    place, text = hidden(root.root), uuid.uuid4().hex
-    try:
-        root.write_text(key, text)
-        if root.read_text(key) != text:
-            raise SettingsError("what was read is not what was written")
-        root.remove(key)
-    except Exception as error:  # any file system may raise anything
-        mend = "set ORCH_STORAGE to a folder or URL that can be written; for S3 see AWS_* in the environment"
-        return [Finding("storage", "fail", f"{place}: {brief(error)}", mend)]
-    finally:
-        if new and folder is not None and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-    milliseconds = (time.monotonic() - began) * 1000
-    return [Finding("storage", "ok", f"{place}: written and read in {milliseconds:.0f} ms")]
-
-
-def mlflow(settings: Settings) -> list[Finding]:
-    from orchestrator.tracking import ping
-
-    try:
-        return [Finding("mlflow", "ok", ping(settings.mlflow_tracking_uri))]
-    except OrchError as error:
-        return [Finding("mlflow", "fail", brief(error), "a sweep goes on without it and sends everything later")]
-
-
-def ray(settings: Settings) -> list[Finding]:
-    address = settings.ray_address
-    if not address:
-        return [Finding("ray", "ok", f"no cluster configured: a local one on {cores()} cores")]
-    if address in ("auto", "local"):
-        return [Finding("ray", "ok", f"RAY_ADDRESS is {address}: Ray looks for it itself")]
-    parts = urlsplit(address if "://" in address else f"ray-gcs://{address}")
-    try:
-        port = parts.port or (10001 if parts.scheme == "ray" else 6379)
-        with socket.create_connection((parts.hostname or "", port), timeout=REACH_SECONDS):
-            return [Finding("ray", "ok", f"{address} answers")]
-    except (OSError, ValueError) as error:
-        mend = "start it (ray start --head), mend RAY_ADDRESS, or unset it for a local cluster"
-        return [Finding("ray", "fail", f"{address}: {brief(error)}", mend)]
 
 
 def gpu(settings: Settings) -> list[Finding]:
