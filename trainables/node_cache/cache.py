@@ -15,6 +15,7 @@ its turn and is fetched again. Users that share the folder trust each other: who
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import stat
 import uuid
@@ -185,7 +186,7 @@ class NodeCache:
                 f"free some of the disk, set {limits.LIMIT} (GB) higher, or ORCH_CACHE to a folder on a larger disk"
             )
         with disk.writing(self.folder, recipe.what):
-            (claim.folder / _RESERVED).write_text(str(need), "ascii")
+            (claim.folder / _RESERVED).write_text(str(need), "utf-8")
 
     def _shrink(self) -> None:
         """Evict what is over the limit because an entry came out larger than was reckoned. Called alone."""
@@ -205,6 +206,8 @@ class NodeCache:
         if claim is None:
             return False
         with claim:
+            if not os.access(folder, os.W_OK):  # it could be renamed, and its files would stay
+                return False
             return claim.alone() and self._set_aside(folder)
 
     def _set_aside(self, folder: Path) -> bool:
@@ -221,7 +224,7 @@ class NodeCache:
 def _promised(folder: Path) -> tuple[int, int]:
     """Bytes that the maker reserved, and those that it has written."""
     try:
-        reserved = int((folder / _RESERVED).read_text("ascii"))
+        reserved = int((folder / _RESERVED).read_text("utf-8"))
     except (OSError, ValueError):
         reserved = 0
     return reserved, entry.size(folder)

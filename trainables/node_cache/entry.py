@@ -26,7 +26,7 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 def boot() -> str:
     """The running boot of this machine; empty where the system does not say."""
     with suppress(OSError):
-        return _BOOT.read_text("ascii").strip()
+        return _BOOT.read_text("utf-8").strip()
     return ""
 
 
@@ -46,19 +46,18 @@ def seal(folder: Path, mode: int) -> None:
 
 def stamp(folder: Path) -> None:
     """Note that the files are, as they now lie there, what the manifest says."""
-    changed = {name: path.stat().st_mtime_ns for name, path in _files(folder).items()}
-    (folder / STAMP).write_text(json.dumps({"boot": boot(), "changed": changed}), "utf-8")
+    (folder / STAMP).write_text(json.dumps({"boot": boot(), "changed": _changed(folder)}), "utf-8")
 
 
 def trusted(folder: Path) -> bool:
     """Whether every file has its size, and nothing happened since they were last read in full."""
     try:
         wanted, noted = _manifest(folder), json.loads((folder / STAMP).read_text("utf-8"))
-        found = {name: path.stat() for name, path in _files(folder).items()}
+        sizes = {name: path.stat().st_size for name, path in _files(folder).items()}
         return (
             noted["boot"] == boot()
-            and {name: facts.st_size for name, facts in found.items()} == {n: f["size"] for n, f in wanted.items()}
-            and {name: facts.st_mtime_ns for name, facts in found.items()} == noted["changed"]
+            and sizes == {name: facts["size"] for name, facts in wanted.items()}
+            and _changed(folder) == noted["changed"]
         )
     except (OSError, ValueError, TypeError, KeyError):
         return False
@@ -97,6 +96,12 @@ def size(folder: Path) -> int:
         with suppress(OSError):
             total += path.lstat().st_size if not path.is_dir() else 0
     return total
+
+
+def _changed(folder: Path) -> dict[str, int]:
+    """When each file was last written to, the manifest too."""
+    files = _files(folder) | {MANIFEST: folder / MANIFEST}
+    return {name: path.stat().st_mtime_ns for name, path in files.items()}
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
