@@ -6,11 +6,15 @@ import typer
 
 from orchestrator.commands.ablate import ablate
 from orchestrator.commands.app import Commands, version_option
+from orchestrator.commands.attach import attach
 from orchestrator.commands.check import check
 from orchestrator.commands.doctor import doctor
 from orchestrator.commands.prepare import prepare
 from orchestrator.commands.schema import schema
 from orchestrator.commands.show import show
+from orchestrator.commands.status import status
+from orchestrator.commands.stop import stop
+from orchestrator.commands.submit import submit
 from orchestrator.commands.sweep import sweep
 from orchestrator.commands.sync import sync
 from orchestrator.commands.ui import ui
@@ -24,7 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.callback()(version_option)
-for command in (sweep, ablate, prepare, check, show, sync, schema, ui, doctor):
+for command in (sweep, submit, attach, stop, status, ablate, prepare, check, show, sync, schema, ui, doctor):
     app.command()(command)
 
 

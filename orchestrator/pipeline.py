@@ -18,6 +18,7 @@ from orchestrator.check import check_spec
 from orchestrator.errors import ExperimentError
 from orchestrator.events import Observer, Observers, TrialRecord
 from orchestrator.experiment import ExperimentSpec
+from orchestrator.launch.job_note import note_sweep
 from orchestrator.leaderboard import Candidate
 from orchestrator.lease import driving
 from orchestrator.plan import Plan, generation, make_plan
@@ -97,6 +98,7 @@ def _stages(  # noqa: PLR0917
     with ExitStack() as resources:
         home = Storage(settings.storage).at(folder)
         lease = resources.enter_context(driving(home, folder, lambda text: observer.message(text, "warning")))
+        note_sweep(Storage(settings.storage), folder, trials)
         recorder = resources.enter_context(
             recording(plan, settings, folder, observer, holds=lambda: lease.taken_by is None)
         )
@@ -274,14 +276,17 @@ def ceilings(corpus: Record, metric: str) -> tuple[str, dict[str, float] | None]
 
 
 def paths(stages: Stages) -> dict[str, str]:
+    from trainables import corpus, transfer_set
+    from trainables.teachers import identity
+
     plan, storage = stages.plan, stages.storage
-    made = {f"teacher-{name}": storage.url(f"teachers/{fp}") for name, fp in plan.folds[0].teachers.items()}
-    made["transfer_set"] = storage.url(f"transfer_sets/{plan.folds[0].transfer_set}")
+    made = {f"teacher-{name}": storage.url(identity.prefix(fp)) for name, fp in plan.folds[0].teachers.items()}
+    made["transfer_set"] = storage.url(transfer_set.prefix(plan.folds[0].transfer_set))
     if len(plan.folds) > 1:
         made = {name: storage.url(name) for name in ("teachers", "transfer_sets")}
     return {
         "storage": storage.root,
-        "corpus": storage.url(f"corpora/{plan.corpus}"),
+        "corpus": storage.url(corpus.prefix(plan.corpus)),
         **made,
         "sweep": storage.url(stages.sweep_folder),
         "models": storage.url("models"),

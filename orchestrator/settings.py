@@ -3,7 +3,8 @@
 A value comes from the first of these that has it: a flag, the environment, `orch.toml` in the working directory
 (or, where there is none, in the user's configuration folder), the default. `Settings.origin` says which it was.
 Names that other tools have already given (`RAY_ADDRESS`, `RAY_API_SERVER_ADDRESS`, `MLFLOW_TRACKING_URI`) are used
-as they are, the rest are `ORCH_...`; `HF_HOME`, `AWS_*` and `MLFLOW_S3_ENDPOINT_URL` are read by the libraries they belong to.
+as they are, the rest are `ORCH_...`; `HF_HOME`, `AWS_*` and `MLFLOW_S3_ENDPOINT_URL` are read by the libraries they
+belong to.
 """
 
 from __future__ import annotations

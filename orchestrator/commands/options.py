@@ -14,4 +14,5 @@ SETS = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a field, by its dotted path.")
 ]
 STORAGE = Annotated[str | None, typer.Option(metavar="URL", help="Storage root: a folder or any fsspec URL.")]
+JOB = Annotated[str | None, typer.Argument(metavar="[ID]", help="Of a job; by default the one of yours that runs.")]
 JSON = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, all else on stderr.")]

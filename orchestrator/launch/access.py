@@ -45,9 +45,9 @@ def reach(address: str) -> None:
         )
     place = found(address) if kind == "auto" else address
     if kind == "client":
-        _ask_client(address, connectable(address, CLIENT_PORT, "RAY_ADDRESS"))
+        _ask_client(address, _listening(address, address, CLIENT_PORT))
     elif kind != "local":
-        _ask_head(address, connectable(place, GCS_PORT, "RAY_ADDRESS"))
+        _ask_head(address, _listening(address, place, GCS_PORT))
 
 
 def found(address: str) -> str:
@@ -62,20 +62,24 @@ def found(address: str) -> str:
         ) from error
 
 
-def connectable(address: str, port: int, name: str) -> str:
-    """host:port of the address, `port` where it gives none. Raises SettingsError where nobody listens."""
-    place = address.partition("://")[2] or address
-    host, colon, digits = place.split("/", 1)[0].rpartition(":")
+def connectable(address: str, port: int) -> str:
+    """host:port of an address, `port` where it gives none. Raises OSError where nobody listens."""
+    place = (address.partition("://")[2] or address).split("/", 1)[0]
+    host, colon, digits = place.rpartition(":")
     if not (colon and digits.isdigit()):
-        host, digits = place.split("/", 1)[0], str(port)
-    try:
-        socket.create_connection((host.strip("[]"), int(digits)), timeout=REACH_SECONDS).close()
-    except OSError as error:
-        told = error.strerror or error
-        raise SettingsError(
-            f"{name} {address!r}: no cluster answers ({told}); start it, mend {name}, or unset it for a local one"
-        ) from error
+        host, digits = place, str(port)
+    socket.create_connection((host.strip("[]"), int(digits)), timeout=REACH_SECONDS).close()
     return f"{host}:{digits}"
+
+
+def _listening(address: str, place: str, port: int) -> str:
+    try:
+        return connectable(place, port)
+    except OSError as error:
+        raise SettingsError(
+            f"RAY_ADDRESS {address!r}: no cluster answers ({error.strerror or error}); start it, mend RAY_ADDRESS, "
+            "or unset it for a local one"
+        ) from error
 
 
 def _ask_head(address: str, place: str) -> None:
