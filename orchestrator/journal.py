@@ -2,13 +2,14 @@
 
 The journal is the truth of a sweep. A driver that was killed reads it and goes on; the searcher and the
 scheduler keep no state of their own. Layout below the sweep's folder: `trials/<number>.json` (replaced whole at
-every change), `predictions/<number>.parquet` (dev, written by the trial; one a fold where there are folds),
-`checkpoints/<number>/`, and after `seal` the tables `trials.parquet`, `curves.parquet` and `predictions.parquet`
-(with a column `fold` where there are folds).
+every change, with a digest of itself at its end), `predictions/<number>.parquet` (dev, written by the trial; one a
+fold where there are folds), `checkpoints/<number>/`, and after `seal` the tables `trials.parquet`, `curves.parquet`
+and `predictions.parquet` (with a column `fold` where there are folds).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -51,16 +52,19 @@ class Journal:
         self.storage = storage
 
     def read(self) -> list[TrialRecord]:
-        """Every trial, by number. Raises JournalError on a record that cannot be understood."""
+        """Every trial, by number. Raises JournalError on a record that is damaged or cannot be understood."""
         found = [info for info in self.storage.list("trials") if info.key.endswith(".json")]
         with ThreadPoolExecutor(8) as pool:
             return sorted(pool.map(self._read_one, found), key=lambda record: record.number)
 
     def write(self, record: TrialRecord) -> None:
-        self.storage.write_text(trial_key(record.number), record.model_dump_json())
+        self.storage.write_text(trial_key(record.number), _sealed(record.model_dump_json()))
 
     def seal(self) -> list[str]:
-        """Gather the trials into tables, drop the checkpoints; returns the keys of the tables written."""
+        """Gather the trials into tables, drop the checkpoints; returns the keys of the tables written.
+
+        The checkpoints of trials that are to be tried again stay. Raises JournalError on damaged predictions.
+        """
         records = self.read()
         with TemporaryDirectory(prefix="orch-seal-") as folder:
             tables = {TRIALS: trials_table(records), CURVES: curves_table(records)}
@@ -68,18 +72,24 @@ class Journal:
             finished = [record.number for record in records if record.state == "completed"]
             if self._join_predictions(finished, Path(folder)):
                 written.append(PREDICTIONS)
-        with suppress(OSError):  # a worker on its way out may still be writing one: a leftover, no fault
-            self.storage.remove("checkpoints")
+        kept = {checkpoint_prefix(record.number) for record in records if not record.settled}
+        self._drop_checkpoints(kept)
         return written
+
+    def _drop_checkpoints(self, kept: set[str]) -> None:
+        there = {info.key.rsplit("/", 1)[0] for info in self.storage.list("checkpoints")} if kept else set()
+        with suppress(OSError):  # a worker on its way out may still be writing one: a leftover, no fault
+            for prefix in sorted(there - kept) if kept else ["checkpoints"]:
+                self.storage.remove(prefix)
 
     def _read_one(self, info: FileInfo) -> TrialRecord:
         try:
-            return TrialRecord.model_validate_json(self.storage.read_bytes(info.key))
-        except ValidationError as error:
-            raise JournalError(
-                f"{self.storage.url(info.key)}: not a trial of this version ({error.error_count()} faults); "
-                "remove it to have the trial run again, or start anew with --fresh"
-            ) from error
+            record = TrialRecord.model_validate_json(_opened(self.storage.read_bytes(info.key)))
+            if trial_key(record.number) != info.key:
+                raise ValueError(f"it is of trial {record.number}")
+        except ValueError as error:
+            raise JournalError(f"{self.storage.url(info.key)}: {_fault(error)}; {_WAY_OUT}") from error
+        return record
 
     def _store(self, table: pa.Table, folder: Path, name: str) -> str:
         import pyarrow.parquet as pq
@@ -95,7 +105,7 @@ class Journal:
 
         writer = None
         for number, fold, key in self._predictions(numbers):
-            table = pq.read_table(self.storage.download(key, folder / "one.parquet"))
+            table = self._predicted(number, key, folder)
             if fold is not None:
                 table = table.add_column(0, "fold", pa.array([fold] * len(table), pa.int32()))
             table = table.add_column(0, "number", pa.array([number] * len(table), pa.int32()))
@@ -107,6 +117,21 @@ class Journal:
         self.storage.upload(folder / PREDICTIONS, PREDICTIONS)
         return True
 
+    def _predicted(self, number: int, key: str, folder: Path) -> pa.Table:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self.storage.download(key, folder / "one.parquet")
+        try:
+            return pq.read_table(path, page_checksum_verification=True)
+        except (pa.ArrowInvalid, OSError) as error:
+            told = str(error).splitlines()[0]
+            record = self.storage.url(trial_key(number))
+            raise JournalError(
+                f"{self.storage.url(key)}: the predictions of trial {number} are damaged ({told}); remove {record} "
+                "to have the trial run again, or start anew with --fresh"
+            ) from error
+
     def _predictions(self, numbers: Sequence[int]) -> Iterator[tuple[int, int | None, str]]:
         """(trial, fold, key) of what these trials have left, in order."""
         wanted = set(numbers)
@@ -114,6 +139,39 @@ class Journal:
             found = re.fullmatch(r"predictions/(\d+)(?:\.fold-(\d+))?\.parquet", key)
             if found and int(found[1]) in wanted:
                 yield int(found[1]), None if found[2] is None else int(found[2]), key
+
+
+_DIGEST = re.compile(rb',"digest":"([0-9a-f]{16})"}$')
+_WAY_OUT = "remove it to have the trial run again, or start anew with --fresh"
+
+
+def _sealed(text: str) -> str:
+    """A JSON object with its own digest as its last member."""
+    return f'{text[:-1]},"digest":"{_digest(text.encode("utf-8"))}"}}'
+
+
+def _opened(stored: bytes) -> bytes:
+    """What `_sealed` was given; a ValueError where it has changed since. Older records have no digest."""
+    found = _DIGEST.search(stored)
+    if found is None:
+        return stored
+    text = stored[: found.start()] + b"}"
+    if _digest(text) != found[1].decode("ascii"):
+        raise ValueError("its content is not what was written")
+    return text
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+def _fault(error: ValueError) -> str:
+    """What is wrong with a stored record."""
+    if not isinstance(error, ValidationError):
+        return f"damaged: {error}"
+    if any(fault["type"] == "json_invalid" for fault in error.errors()):
+        return f"damaged: {error.errors()[0]['msg'][:120]}"
+    return f"not a trial of this version ({error.error_count()} faults)"
 
 
 def trials_table(records: Sequence[TrialRecord]) -> pa.Table:
@@ -126,6 +184,7 @@ def trials_table(records: Sequence[TrialRecord]) -> pa.Table:
         "state": pa.array([r.state for r in records], pa.string()),
         "reason": pa.array([r.reason for r in records], pa.string()),
         "epochs": pa.array([r.epochs for r in records], pa.int32()),
+        "machine": pa.array([r.machine for r in records], pa.bool_()),
         "attempts": pa.array([r.attempts for r in records], pa.int32()),
         "started": pa.array([r.started for r in records], pa.float64()),
         "ended": pa.array([r.ended for r in records], pa.float64()),

@@ -117,7 +117,7 @@ class Stages:
 
         journal = Journal(self.storage.at(self.sweep_folder))
         found = journal.read()
-        finished = [trial for trial in found if trial.finished]
+        finished = [trial for trial in found if trial.settled]
 
         def work() -> str:
             from orchestrator.launch.sweep import SweepPlan, run_sweep
@@ -151,10 +151,11 @@ class Stages:
         from orchestrator.evaluations import Confirmed, Evaluations
         from orchestrator.model_ids import confirmed_models
         from trainables.artifacts import RECORD
+        from trainables.conditions import model_prefix
 
         confirm = self.plan.spec.confirm
         models, by_name = confirmed_models(candidates, confirm.seeds, self.plan.transfer_sets, confirm.mc_passes)
-        missing = [one for fp, one in models.items() if not self.storage.exists(f"models/{fp}/{RECORD}")]
+        missing = [one for fp, one in models.items() if not self.storage.exists(f"{model_prefix(fp)}/{RECORD}")]
         tried = Evaluations(self.storage, self.plan, models)
         what = f"{len(missing)} of {len(models)} models"
         if tried.by_model:

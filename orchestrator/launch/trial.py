@@ -162,7 +162,7 @@ def write_predictions(storage: Storage, key: str, data: TransferSet, dev: Predic
     truth = {"targets": list(dev.labels)} if data.multi_label else {"label": dev.labels}
     table = pa.table({"uid": data.uid[dev.index].tolist(), **truth, "logits": list(dev.logits)})
     with TemporaryDirectory(prefix="orch-trial-") as folder:
-        pq.write_table(table, Path(folder) / "dev.parquet", compression="zstd")
+        pq.write_table(table, Path(folder) / "dev.parquet", compression="zstd", write_page_checksum=True)
         storage.upload(Path(folder) / "dev.parquet", key)
 
 

@@ -18,7 +18,7 @@ from orchestrator.resources import PoolResources, Resources
 from tests.helpers.teachers import small_corpus, small_run
 from trainables.artifacts import read_record
 from trainables.conditions import condition_names, robustness_fingerprint
-from trainables.errors import ArtifactError
+from trainables.errors import ArtifactError, PreemptedError
 from trainables.robustness import read_predictions
 from trainables.spec import RunSpec
 from trainables.spec.needs import Needs
@@ -40,15 +40,14 @@ def steps() -> tuple[Steps, Any]:
 def text_teacher_after_one_epoch(
     run: RunSpec, storage: Storage, corpus: str, fingerprint: str, folder: Path
 ) -> None:
-    """The checkpoint that a driver killed in the text teacher's second epoch leaves."""
+    """The checkpoint that a worker leaves which has notice in the text teacher's first epoch."""
     from trainables.teachers.tuning import fine_tune
 
-    class Killed(StoredReporter):
-        def should_stop(self) -> bool:
-            return True
-
-    reporter = Killed(silent, Checkpoints(storage, f"{UNFINISHED}/{fingerprint}"))
-    fine_tune("text", run, storage, TeacherReads(corpus), folder, reporter)
+    checkpoints = Checkpoints(storage, f"{UNFINISHED}/{fingerprint}")
+    with pytest.raises(PreemptedError):
+        reporter = StoredReporter(silent, checkpoints, lambda: True)
+        fine_tune("text", run, storage, TeacherReads(corpus), folder, reporter)
+    assert not folder.exists(), "half a teacher is none"
 
 
 def test_teach_harvest_and_confirm(cluster: Cluster, tmp_path: Path) -> None:

@@ -49,6 +49,58 @@ def test_a_record_that_cannot_be_read_is_named(journal: Journal) -> None:
         journal.read()
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
+def test_a_record_that_was_cut_is_named(journal: Journal, share: float) -> None:
+    journal.write(record(3))
+    whole = journal.storage.read_bytes(trial_key(3))
+    journal.storage.write_bytes(trial_key(3), whole[: int(len(whole) * share)])
+    with pytest.raises(
+        JournalError, match=r"trials/00003\.json: damaged: .*; remove it to have the trial run again"
+    ):
+        journal.read()
+
+
+def test_a_record_whose_content_has_changed_is_named(journal: Journal) -> None:
+    journal.write(record(3))
+    whole = journal.storage.read_text(trial_key(3))
+    assert whole.count('"weighted_f1":0.2}') == 1
+    journal.storage.write_text(trial_key(3), whole.replace('"weighted_f1":0.2}', '"weighted_f1":0.9}'))
+    with pytest.raises(JournalError, match=r"00003\.json: damaged: its content is not what was written"):
+        journal.read()
+
+
+def test_a_record_under_the_number_of_another_is_named(journal: Journal) -> None:
+    journal.write(record(3))
+    journal.storage.write_bytes(trial_key(4), journal.storage.read_bytes(trial_key(3)))
+    with pytest.raises(JournalError, match=r"00004\.json: damaged: it is of trial 3"):
+        journal.read()
+
+
+def test_a_record_of_before_there_were_digests_is_read(journal: Journal) -> None:
+    journal.storage.write_text(trial_key(3), record(3).model_dump_json(exclude={"machine"}))
+    assert journal.read() == [record(3)]
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_damaged_predictions_are_named_and_never_joined(journal: Journal, tmp_path: Path, damage: str) -> None:
+    journal.write(record(0))
+    _predictions(journal, 0, 300, tmp_path)
+    whole = bytearray(journal.storage.read_bytes(predictions_key(0)))
+    whole[len(whole) // 4] ^= 1
+    journal.storage.write_bytes(predictions_key(0), bytes(whole[:-20] if damage == "cut" else whole))
+    with pytest.raises(JournalError, match=r"00000\.parquet: the predictions of trial 0 are damaged .*00000\.json"):
+        journal.seal()
+
+
+def test_seal_keeps_the_checkpoints_of_trials_that_are_tried_again(journal: Journal) -> None:
+    journal.write(record(0))
+    journal.write(record(1, "failed", machine=True, reason="its process was lost"))
+    for number in (0, 1):
+        journal.storage.write_bytes(f"checkpoints/{number:05d}/state.tar", b"x")
+    journal.seal()
+    assert [info.key for info in journal.storage.list("checkpoints")] == ["checkpoints/00001/state.tar"]
+
+
 def test_seal_leaves_tables_and_no_checkpoints(journal: Journal, tmp_path: Path) -> None:
     journal.write(record(0, role="default", params={"kind": "y", "flag": True}))
     journal.write(record(1, "pruned", reason="stopped by ASHA at epoch 2"))
@@ -78,5 +130,5 @@ def test_seal_without_predictions_writes_none(journal: Journal) -> None:
 
 def _predictions(journal: Journal, number: int, rows: int, folder: Path) -> None:
     table = pa.table({"uid": [f"u{i}" for i in range(rows)], "logits": [[0.0, 1.0]] * rows})
-    pq.write_table(table, folder / "one.parquet")
+    pq.write_table(table, folder / "one.parquet", write_page_checksum=True)
     journal.storage.upload(folder / "one.parquet", predictions_key(number))
