@@ -47,4 +47,5 @@ def s3_environment(s3: S3Server, s3_proxy: FaultProxy, monkeypatch: pytest.Monke
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setattr("trainables.storage.s3_system._MADE", {})  # a port may be another test's of before
     return s3

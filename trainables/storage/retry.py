@@ -19,7 +19,7 @@ VARIABLE = "ORCH_STORAGE_PATIENCE"
 DEFAULT_SECONDS = 300.0
 FIRST_DELAY, LONGEST_DELAY = 0.2, 10.0
 ATTEMPT_SECONDS = 60.0
-SLOWEST = 32 * 1024
+SLOWEST = 64 * 1024
 """Bytes a second below which a transfer counts as hanging."""
 SILENT_SECONDS, AGAIN_SECONDS = 10.0, 60.0
 """Waiting is told of after the former, and then every so often."""

@@ -11,7 +11,7 @@ from trainables.storage import s3_system, s3_transfer
 if TYPE_CHECKING:
     from trainables.storage.s3_system import PatientS3
 
-BLOCK = 8 * 2**20
+BLOCK = s3_system.PART
 
 
 def reader(fs: PatientS3, path: str) -> BinaryIO:

@@ -15,11 +15,11 @@ from fsspec.asyn import sync, sync_wrapper
 from s3fs.core import S3FileSystem
 from s3fs.errors import translate_boto_error
 
-from trainables.storage import s3_errors
+from trainables.storage import retry, s3_errors
 from trainables.storage.errors import StorageAway, StorageError
 from trainables.storage.retry import ImpatientError, patiently
 
-PART = 16 * 2**20
+PART = 8 * 2**20
 """Bytes of a part of a large object, up and down; not less than the 5 MiB that S3 demands."""
 CONNECTIONS = 32
 
@@ -34,7 +34,7 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]
     cachable = False
     connect_timeout = 10
     read_timeout = 30
-    """Seconds between one byte and the next."""
+    """Seconds between one byte of an answer and the next."""
 
     def __init__(self) -> None:
         region = os.environ.get("AWS_REGION")  # which botocore does not read
@@ -50,6 +50,17 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return file_system, ()
+
+    async def set_session(self, refresh: bool = False, kwargs: Mapping[str, Any] | None = None) -> Any:
+        client = await super().set_session(refresh)
+        client.meta.events.register("before-call.s3", self._allow_for_the_body, unique_id="orch-read-timeout")
+        return client
+
+    def _allow_for_the_body(self, params: Mapping[str, Any], context: dict[str, Any], **_: Any) -> None:
+        """The silence before an answer begins when the body is in the machine's buffers, long before it is sent."""
+        body = params.get("body")
+        if isinstance(body, bytes) and body:
+            context["read_timeout"] = self.read_timeout + len(body) / retry.SLOWEST
 
     async def ask(
         self,

@@ -13,7 +13,7 @@ from trainables.storage import s3_errors, s3_system
 from trainables.storage.retry import patience
 from trainables.storage.s3_system import PatientS3
 
-AT_ONCE = 4
+UP_AT_ONCE, DOWN_AT_ONCE = 4, 8
 MOST_PARTS = 10_000
 TRIES = 5
 """For an object that is replaced while it is read, and an upload that the store forgets."""
@@ -65,7 +65,7 @@ async def pull(fs: PatientS3, path: str, sink: Sink) -> None:
         sink.begin(first.total)
         sink.put(0, first.data)
         rest = range(part, first.total, part)
-        if all(await each(partial(_part, fs, path, sink, first), rest)):
+        if all(await each(partial(_part, fs, path, sink, first), rest, DOWN_AT_ONCE)):
             return
     raise MachineError(f"s3://{path}: it was replaced while it was read, {TRIES} times over; try again later")
 
@@ -114,7 +114,7 @@ async def _push_parts(
         return {"PartNumber": number, "ETag": answer["ETag"], **sums}
 
     try:
-        parts = await each(send, starts)
+        parts = await each(send, starts, UP_AT_ONCE)
         await fs.ask("complete_multipart_upload", {"MultipartUpload": {"Parts": parts}, **upload}, size=starts.step)
     except BaseException:
         with patience(ABORT_SECONDS), suppress(Exception):
@@ -122,9 +122,9 @@ async def _push_parts(
         raise
 
 
-async def each(work: Callable[[int], Awaitable[T]], items: Sequence[int]) -> list[T]:
-    """The work's results in order, AT_ONCE at a time; the first failure ends them all and is raised."""
-    gate = asyncio.Semaphore(AT_ONCE)
+async def each(work: Callable[[int], Awaitable[T]], items: Sequence[int], at_once: int) -> list[T]:
+    """The work's results in order, `at_once` at a time; the first failure ends them all and is raised."""
+    gate = asyncio.Semaphore(at_once)
 
     async def one(item: int) -> T:
         async with gate:

@@ -127,6 +127,8 @@ class FaultProxy:
     def _refuse(self, fault: Fault) -> None:
         """Closes the listening socket, holding its port by one that does not listen until the fault is over."""
         with self._lock:
+            with suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)  # else it listens for as long as an accept waits on it
             self._listener.close()
             self._listener = waiting = socket.socket()
             waiting.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
