@@ -88,9 +88,9 @@ def _student(
 ) -> Scored:
     import numpy as np
 
-    from trainables.confirm import prefix
+    from trainables.conditions import model_prefix
 
-    records = [_record(storage, prefix(model)) for model in models]
+    records = [_record(storage, model_prefix(model)) for model in models]
     of_fold: dict[int | None, list[str]] = {}
     for model, record in zip(models, records, strict=True):
         of_fold.setdefault(record.spec.get("fold"), []).append(model)
@@ -135,6 +135,7 @@ def _harmed(storage: Storage, models: Sequence[str], clean: Tested, tried: Mappi
     """By condition what the same models predicted on the same rows; empty where they were not tried."""
     import numpy as np
 
+    from trainables.conditions import prefix
     from trainables.robustness import read_predictions
 
     if not all(model in tried for model in models):
@@ -144,7 +145,7 @@ def _harmed(storage: Storage, models: Sequence[str], clean: Tested, tried: Mappi
         strange = [name for name, (uids, _) in found.items() if uids != clean.uids]
         if strange:
             raise StageError(
-                f"robustness/{tried[model]}: {strange[0]} is not of the rows that model {model} was tested on; "
+                f"{prefix(tried[model])}: {strange[0]} is not of the rows that model {model} was tested on; "
                 "remove it and run the same command again"
             )
     return {

@@ -18,6 +18,7 @@ from orchestrator.plan import Plan
 from orchestrator.settings import Settings
 from orchestrator.summary import Summary
 from trainables.artifacts import fetch, fingerprint
+from trainables.conditions import model_prefix
 from trainables.errors import ArtifactError
 from trainables.storage import Storage
 
@@ -130,11 +131,12 @@ class Recorder(Observer):
 def sweep_info(plan: Plan, settings: Settings, folder: str) -> SweepInfo:
     """The parent run of the sweep in `folder`."""
     from orchestrator.tracking import DataInput, SweepInfo, artifact_location
+    from trainables import corpus, transfer_set
 
     spec, storage, commit = plan.spec, Storage(settings.storage), git_commit()
 
-    def read(name: str, kind: str, identity: str) -> DataInput:
-        return DataInput(name=name, digest=identity, source=storage.url(f"{kind}/{identity}"))
+    def read(name: str, identity: str, prefix: str) -> DataInput:
+        return DataInput(name=name, digest=identity, source=storage.url(prefix))
 
     return SweepInfo(
         sweep=folder.rsplit("/", 1)[-1],
@@ -153,9 +155,9 @@ def sweep_info(plan: Plan, settings: Settings, folder: str) -> SweepInfo:
             "search": spec.search.model_dump(mode="json", exclude={"space"}),
         },
         inputs=[
-            read(spec.run.corpus.type, "corpora", plan.corpus),
+            read(spec.run.corpus.type, plan.corpus, corpus.prefix(plan.corpus)),
             *(
-                read(f"transfer-set{_of(fold, '-')}", "transfer_sets", one)
+                read(f"transfer-set{_of(fold, '-')}", one, transfer_set.prefix(one))
                 for fold, one in plan.transfer_sets.items()
             ),
         ],
@@ -195,7 +197,7 @@ def shown_tables(summary: Summary, scratch: Path) -> list[Path]:
 
 def fetched_student(storage: Storage, model: str, scratch: Path) -> Path:
     """The folder of an exported student; ArtifactError where it is not what its record says."""
-    fetch(storage, f"models/{model}", scratch, only=("student.safetensors", "student.json"))
+    fetch(storage, model_prefix(model), scratch, only=("student.safetensors", "student.json"))
     return scratch
 
 

@@ -24,6 +24,7 @@ from orchestrator.recording import fetched_student, marker, shown_tables, spool_
 from orchestrator.settings import Settings
 from orchestrator.summary import StageSummary, Summary
 from trainables.artifacts import read_record
+from trainables.conditions import model_prefix
 from trainables.errors import ArtifactError
 from trainables.storage import Storage
 
@@ -147,10 +148,11 @@ class _Stored:
     def _models(self, rows: Sequence[ModelRow], otherwise: float) -> list[StoredModel]:
         """Each row at the time that its models were made, by their records."""
         from orchestrator.tracking import StoredModel
+        from trainables.teachers import identity
 
         def times(row: ModelRow) -> list[tuple[float, float]]:
-            kind = "teachers" if row.role == "teacher" else "models"
-            found = [read_record(self.storage, f"{kind}/{model}") for model in row.models]
+            prefix = identity.prefix if row.role == "teacher" else model_prefix
+            found = [read_record(self.storage, prefix(model)) for model in row.models]
             ends = [(one.created.timestamp(), one.seconds) for one in found if one is not None]
             return [(end - seconds, end) for end, seconds in ends] or [(otherwise, otherwise)]
 

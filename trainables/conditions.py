@@ -1,4 +1,5 @@
-"""The conditions under which a confirmed model is tried, and the identity of what comes of it, without torch."""
+"""Where a confirmed model lies, the conditions under which it is tried and the identity of what comes of it, all
+without torch."""
 
 from __future__ import annotations
 
@@ -10,6 +11,10 @@ from trainables.spec.method import subsets
 from trainables.spec.robustness import Condition
 
 SCHEMA_VERSION = 1
+
+
+def model_prefix(model: str) -> str:
+    return f"models/{model}"
 
 
 def prefix(identity: str) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from trainables import artifacts
 from trainables.artifacts import Record
+from trainables.conditions import model_prefix
 from trainables.evaluation import Predictions, count_parameters, export, latency, mc_predict, predict
 from trainables.metrics import decided, scores, tuned_scores, tuned_thresholds
 from trainables.reporter import ListReporter
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
 PREDICTIONS = "predictions.parquet"
 
 
-def prefix(fingerprint: str) -> str:
-    return f"models/{fingerprint}"
-
-
 def confirm_model(
     run: RunSpec,
     data: TransferSet,
@@ -49,7 +46,7 @@ def confirm_model(
     device: str = "cpu",
 ) -> Record:
     """Train, read test, publish; returns the record. One already there is returned as it is."""
-    existing = artifacts.read_record(storage, prefix(fingerprint))
+    existing = artifacts.read_record(storage, model_prefix(fingerprint))
     if existing is not None:
         return existing
     began = time.monotonic()
@@ -84,7 +81,7 @@ def confirm_model(
         folder = Path(scratch)
         export(student, run, data, folder)
         _write_tables(folder, data, result, test, passes)
-        return artifacts.publish(storage, prefix(fingerprint), folder, record)
+        return artifacts.publish(storage, model_prefix(fingerprint), folder, record)
 
 
 def evaluate(dev: Predictions, test: Predictions, passes: NDArray[np.floating[Any]]) -> dict[str, float]:
@@ -123,7 +120,7 @@ def read_predictions(
     order of the transfer set."""
     import pyarrow.parquet as pq
 
-    stored = artifacts.verified(storage, prefix(fingerprint), PREDICTIONS)
+    stored = artifacts.verified(storage, model_prefix(fingerprint), PREDICTIONS)
     with stored as path, path.open("rb") as handle:
         table = pq.read_table(handle, filters=[("split", "=", split)])
     probabilities = np.array(table["probabilities"].to_pylist(), dtype=np.float64)

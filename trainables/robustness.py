@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables import artifacts, confirm
+from trainables import artifacts
 from trainables.artifacts import Record
-from trainables.conditions import condition_names, missing, prefix, reads, robustness_fingerprint
+from trainables.conditions import condition_names, missing, model_prefix, prefix, reads, robustness_fingerprint
 from trainables.determinism import reproducible
 from trainables.errors import ArtifactError
 from trainables.evaluation import Predictions, load_exported, predict
@@ -95,9 +95,9 @@ def read_predictions(storage: Storage, fingerprint: str) -> dict[str, tuple[list
 
 def _fetched(storage: Storage, model: str, folder: Path) -> tuple[Student, list[float] | None]:
     """The student, and the thresholds of its several labels that were fitted on clean dev when it was confirmed."""
-    record = artifacts.read_record(storage, confirm.prefix(model))
+    record = artifacts.read_record(storage, model_prefix(model))
     files = [name for name in record.files if not name.endswith(".parquet")] if record else None
-    record = artifacts.fetch(storage, confirm.prefix(model), folder, only=files)
+    record = artifacts.fetch(storage, model_prefix(model), folder, only=files)
     student, _ = load_exported(folder)
     return student, record.info["thresholds"]
 

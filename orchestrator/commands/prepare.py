@@ -51,6 +51,7 @@ def prepare(
     from orchestrator.display.corpus import corpus_view
     from orchestrator.display.progress import counting
     from orchestrator.settings import cores
+    from trainables.corpus import prefix
     from trainables.prepare import prepare as run
     from trainables.prepare import problem_table
     from trainables.storage import Storage
@@ -63,7 +64,7 @@ def prepare(
         alignments = settings.alignment_folder(corpus, spec.alignment.type)
         record = run(store, spec, folder, cores(), progress, alignments=alignments)
     found = problem_table(record)
-    place = store.url(f"corpora/{record.fingerprint}")
+    place = store.url(prefix(record.fingerprint))
     console(sys.stdout).print(corpus_view(found, place, record.info.get("ceilings")))
     if strict and not found.complete:
         raise typer.Exit(1)

@@ -16,6 +16,7 @@ from orchestrator.launch.error_lines import last_line
 from orchestrator.launch.placement import concurrency, current
 from orchestrator.resources import PoolResources, WorkerResources
 from trainables.artifacts import RECORD
+from trainables.conditions import model_prefix, prefix
 from trainables.spec import RunSpec
 from trainables.spec.robustness import Condition
 from trainables.storage import Storage
@@ -69,7 +70,7 @@ class ModelJob(Job):
 
     @property
     def prefix(self) -> str:
-        return f"models/{self.fingerprint}"
+        return model_prefix(self.fingerprint)
 
     def make(self, shared: Confirmation) -> None:
         from orchestrator.launch.trial import transfer_set
@@ -98,7 +99,7 @@ class RobustnessJob(Job):
 
     @property
     def prefix(self) -> str:
-        return f"robustness/{self.fingerprint}"
+        return prefix(self.fingerprint)
 
     def make(self, shared: Confirmation) -> None:
         from orchestrator.launch.trial import transfer_set
@@ -114,7 +115,7 @@ class RobustnessJob(Job):
             threads=shared.threads, device=shared.device,
         )  # fmt: skip
         if record.fingerprint != self.fingerprint:
-            raise StageError(f"robustness/{self.fingerprint}: the evaluation made {record.fingerprint} instead")
+            raise StageError(f"{self.prefix}: the evaluation made {record.fingerprint} instead")
 
 
 J = TypeVar("J", bound=Job)

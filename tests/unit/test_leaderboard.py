@@ -16,8 +16,8 @@ from orchestrator.errors import StageError
 from orchestrator.leaderboard import Candidate, gains, score_students, score_teachers
 from tests.helpers.transfer_sets import FINGERPRINT, synthetic
 from trainables.artifacts import Record, publish, read_record
+from trainables.conditions import model_prefix as prefix
 from trainables.conditions import prefix as tried_prefix
-from trainables.confirm import prefix
 from trainables.spec import RunSpec
 from trainables.storage import Storage
 from trainables.teachers.identity import prefix as teacher_prefix
