@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ import pytest
 
 from orchestrator.errors import StageError
 from orchestrator.events import Observer
+from orchestrator.launch import group
 from orchestrator.launch.group import Message, Tell, run_group
 from orchestrator.launch.placement import Cluster
 from orchestrator.launch.sweep import SweepPlan, run_sweep
+from orchestrator.launch.trainer import reserved_by
 from orchestrator.launch.trial import transfer_set
 from orchestrator.resources import TrialResources
 from tests.helpers.transfer_sets import FINGERPRINT, synthetic
 from tests.helpers.trials import experiment
-from trainables.errors import DivergedError, UserError
+from trainables.errors import DivergedError, MachineError, UserError
 from trainables.reporter import ListReporter
 
 TWO = TrialResources(cpus=1, workers=2)
@@ -94,6 +97,38 @@ def test_a_group_that_is_stopped_gives_back_what_it_had_reserved(cluster: Cluste
         time.sleep(0.2)
     assert ray.available_resources()["CPU"] >= free
     assert {state for name, state in groups().items() if name not in earlier} == {"REMOVED"}
+
+
+def test_a_group_that_finds_no_room_reserves_nothing_for_later(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its placement group waits for room when its controller ends: left there it would be given the room."""
+    import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    controllers: list[str] = []
+    waiting: set[str] = set()
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.1):
+            waiting.update(found for one in controllers for found in reserved_by(one))
+
+    monkeypatch.setattr(group, "ROOM_SECONDS", 20)
+    whole = placement_group([{"CPU": 4}])
+    ray.get(whole.ready())
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        with pytest.raises(MachineError, match=r"2 worker\(s\) of 1 CPUs and 0 GPUs found no room within 0"):
+            run_group(gather_ranks, None, TWO, lambda message: None, controllers.append)
+    finally:
+        ended.set()
+        watcher.join()
+        remove_placement_group(whole)
+    assert (len(controllers), len(waiting)) == (1, 1)
+    assert reserved_by(controllers[0]) == []
+    assert {ray.util.placement_group_table()[one]["state"] for one in waiting} == {"REMOVED"}
 
 
 def test_a_trial_of_two_workers_scores_like_one_of_one(cluster: Cluster, tmp_path: Path) -> None:
