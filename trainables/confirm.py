@@ -55,12 +55,13 @@ def confirm_model(
     test = predict(student, data, "test", device=device)
     passes = mc_predict(student, data, "test", mc_passes, seed=run.seed, device=device)
     timing = latency(student, data)  # on the CPU, where the student then stays
+    thresholds = fitted_thresholds(result.dev)
     info: dict[str, Any] = {
         "dev_score": result.score,
         "best_epoch": result.best_epoch,
         "epochs": result.epochs,
-        "test": evaluate(result.dev, test, passes),
-        "thresholds": fitted_thresholds(result.dev),
+        "test": evaluate(result.dev, test, passes, thresholds),
+        "thresholds": thresholds,
         "parameters": count_parameters(student),
         "latency_ms": timing.p50_ms,
         "latency_p95_ms": timing.p95_ms,
@@ -84,18 +85,20 @@ def confirm_model(
         return artifacts.publish(storage, model_prefix(fingerprint), folder, record)
 
 
-def evaluate(dev: Predictions, test: Predictions, passes: NDArray[np.floating[Any]]) -> dict[str, float]:
+def evaluate(
+    dev: Predictions, test: Predictions, passes: NDArray[np.floating[Any]], thresholds: list[float] | None
+) -> dict[str, float]:
     """Test metrics, calibration before and after the temperature fitted on dev, and MC-dropout uncertainty.
 
     `passes` [M, N, C] are probabilities of M stochastic forward passes over the test split; entropies in nats. With
-    several labels the scores at thresholds fitted on dev stand beside those at 0.5.
+    several labels the scores at `thresholds` (of `fitted_thresholds`) stand beside those at 0.5.
     """
     temperature = fit_temperature(dev.logits, dev.labels)
     cooled = Predictions(test.index, test.labels, (test.logits / temperature).astype(np.float32)).probabilities
-    several = test.labels.ndim == 2
+    several, found = thresholds is not None, (test.labels, test.probabilities)
     return {
-        **scores(test.labels, test.probabilities),
-        **(_at_fitted(dev, test) if several else {"aurc": aurc(test.labels, test.probabilities)}),
+        **scores(*found),
+        **(tuned_scores(*found, np.asarray(thresholds)) if several else {"aurc": aurc(*found)}),
         "mce": mce(test.labels, test.probabilities),
         "calibration_temperature": temperature,
         "ece_calibrated": ece(test.labels, cooled),
@@ -107,10 +110,6 @@ def evaluate(dev: Predictions, test: Predictions, passes: NDArray[np.floating[An
 def fitted_thresholds(dev: Predictions) -> list[float] | None:
     """Of each label, fitted on dev; None with one label."""
     return tuned_thresholds(dev.labels, dev.probabilities).tolist() if dev.labels.ndim == 2 else None
-
-
-def _at_fitted(dev: Predictions, test: Predictions) -> dict[str, float]:
-    return tuned_scores(test.labels, test.probabilities, np.asarray(fitted_thresholds(dev)))
 
 
 def read_predictions(
