@@ -32,10 +32,18 @@ def bucket(s3: S3Server) -> str:
     return name
 
 
-@pytest.fixture
-def s3_proxy(s3: S3Server) -> Iterator[FaultProxy]:
+@pytest.fixture(scope="session")
+def _s3_proxy(s3: S3Server) -> Iterator[FaultProxy]:
     with FaultProxy(s3.endpoint) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def s3_proxy(_s3_proxy: FaultProxy) -> Iterator[FaultProxy]:
+    """One for all, so that this process makes one client for all."""
+    _s3_proxy.reset()
+    yield _s3_proxy
+    _s3_proxy.reset()
 
 
 @pytest.fixture
@@ -47,5 +55,4 @@ def s3_environment(s3: S3Server, s3_proxy: FaultProxy, monkeypatch: pytest.Monke
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-    monkeypatch.setattr("trainables.storage.s3_system._MADE", {})  # a port may be another test's of before
     return s3

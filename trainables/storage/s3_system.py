@@ -6,6 +6,7 @@ the environment's AWS_* change. Neither it nor its pickle holds a credential: bo
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, BinaryIO, TypeVar, cast
@@ -59,8 +60,8 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]
     def _allow_for_the_body(self, params: Mapping[str, Any], context: dict[str, Any], **_: Any) -> None:
         """The silence before an answer begins when the body is in the machine's buffers, long before it is sent."""
         body = params.get("body")
-        if isinstance(body, bytes) and body:
-            context["read_timeout"] = self.read_timeout + len(body) / retry.SLOWEST
+        size = body.getbuffer().nbytes if isinstance(body, io.BytesIO) else len(body or b"")
+        context["read_timeout"] = self.read_timeout + size / retry.SLOWEST
 
     async def ask(
         self,

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +37,7 @@ class S3Server:
 
     def client(self) -> Any:
         """boto3's own client, at the server itself: what really is there, whatever a proxy does."""
-        import boto3
-
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            aws_access_key_id=KEY,
-            aws_secret_access_key=SECRET,
-            region_name=REGION,
-        )
+        return _client(self.endpoint)
 
     def make_bucket(self, name: str) -> str:
         """Returns the bucket's URL."""
@@ -55,6 +48,15 @@ class S3Server:
         """Bytes by key."""
         pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=bucket)
         return {found["Key"]: found["Size"] for page in pages for found in page.get("Contents", [])}
+
+
+@cache
+def _client(endpoint: str) -> Any:
+    import boto3
+
+    return boto3.client(
+        "s3", endpoint_url=endpoint, aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name=REGION
+    )
 
 
 @contextmanager
