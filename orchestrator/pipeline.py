@@ -177,20 +177,12 @@ def store_tables(storage: Storage, folder: str, digest: str, summary: Summary) -
     scores where input is missing or damaged."""
     import pyarrow.parquet as pq
 
-    from orchestrator.confusion import confusion_table
-    from orchestrator.label_scores import label_table
-    from orchestrator.robustness import robustness_table
+    from orchestrator.model_tables import model_tables
 
-    rows = summary.leaderboard
-    tables = {"labels": label_table(rows)} if rows[0].by_label else {}
-    if rows[0].confusion:
-        tables["confusion"] = confusion_table(rows, summary.labels)
-    if any(row.robustness for row in rows):
-        tables["robustness"] = robustness_table(rows)
     with TemporaryDirectory(prefix="orch-tables-") as scratch:
-        for name, table in tables.items():
+        for name, table in model_tables(summary).items():
             path = Path(scratch) / f"{name}.parquet"
-            pq.write_table(table, path)
+            pq.write_table(table.stored(), path)
             storage.upload(path, f"{folder}/{name}-{digest}.parquet")
 
 

@@ -182,16 +182,11 @@ def stored_files(storage: Storage, folder: str, summary: str, scratch: Path) -> 
 def shown_tables(summary: Summary, scratch: Path) -> list[Path]:
     """The confusion matrices, or the scores label by label, and those where input is missing or damaged, in the
     form that MLflow's UI shows as a table."""
-    from orchestrator import confusion, label_scores, robustness
+    from orchestrator.model_tables import model_tables
 
-    rows = summary.leaderboard
-    tables = {"labels": label_scores.as_columns(rows)} if rows[0].by_label else {}
-    if rows[0].confusion:
-        tables["confusion"] = confusion.as_columns(rows, summary.labels)
-    if any(row.robustness for row in rows):
-        tables["robustness"] = robustness.as_columns(rows)
+    tables = model_tables(summary)
     for name, table in tables.items():
-        (scratch / f"{name}.json").write_text(json.dumps(table), encoding="utf-8")
+        (scratch / f"{name}.json").write_text(json.dumps(table.shown()), encoding="utf-8")
     return [scratch / f"{name}.json" for name in tables]
 
 
