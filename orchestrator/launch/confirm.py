@@ -5,23 +5,21 @@ used again and again.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.errors import StageError
-from orchestrator.launch.error_lines import last_line
-from orchestrator.launch.placement import concurrency, current
+from orchestrator.launch.pool import Failure, attempted, pool_of
 from orchestrator.resources import PoolResources, WorkerResources
 from trainables.artifacts import RECORD
 from trainables.conditions import model_prefix, prefix
 from trainables.spec import RunSpec
 from trainables.spec.robustness import Condition
 from trainables.storage import Storage
-
-LOST_PROCESSES = 2
 
 
 class Confirmation(BaseModel):
@@ -146,53 +144,39 @@ def run_jobs(
             on_done(job)
         else:
             missing.append(job)
-    if missing:
-        failures = _run_all(missing, shared, _parallel(resources, concurrency), on_done)
-        if failures:
-            told = f"{len(failures)} of {len(missing)} {missing[0].what} failed"
-            raise StageError(f"{told}; the first: {failures[0]}")
-
-
-def _run_all(jobs: Sequence[J], shared: Confirmation, parallel: int, on_done: Callable[[J], None]) -> list[str]:
-    """Tasks of one shape, so that Ray gives them the processes of those before; returns the reasons of failures."""
-    import ray
-
-    task = ray.remote(
-        num_cpus=shared.resources.cpus,
-        num_gpus=shared.resources.gpus,
-        max_retries=LOST_PROCESSES,
-        retry_exceptions=False,
-    )(_make)
-    waiting, failures = list(jobs), list[str]()
-    running: dict[Any, J] = {}
-    while waiting or running:
-        while waiting and len(running) < parallel:
-            job = waiting.pop(0)
-            reference = task.remote(shared.model_dump(mode="json"), type(job), job.model_dump(mode="json"))
-            running[reference] = job
-        for reference in ray.wait(list(running), num_returns=1)[0]:
-            job = running.pop(reference)
-            try:
-                reason = ray.get(reference)
-            except ray.exceptions.RayError as error:
-                reason = last_line(error)
-            if reason:
-                failures.append(f"{job.prefix}: {reason}")
+    failures = list[str]()
+    with closing(_made(missing, shared, resources, concurrency)) as made:
+        for job, failure in made:
+            if failure:
+                failures.append(f"{job.prefix}: {failure.reason}")
             else:
                 on_done(job)
-    return failures
+    if failures:
+        told = f"{len(failures)} of {len(missing)} {missing[0].what} failed"
+        raise StageError(f"{told}; the first: {failures[0]}")
 
 
-def _make(shared: dict[str, Any], kind: type[Job], job: dict[str, Any]) -> str:
-    """In the worker; an error comes back as its reason, and the process stays."""
-    from orchestrator.launch.trial import reason_of
+def _made(
+    jobs: Sequence[J], shared: Confirmation, resources: PoolResources, most: int | None
+) -> Generator[tuple[J, Failure | None]]:
+    """Each job as it ends, made or failed."""
 
-    try:
-        kind.model_validate(job).make(Confirmation.model_validate(shared))
-    except Exception as error:
-        return reason_of(error)
-    return ""
+    def send(process: Any, job: J) -> Any:
+        return process.make.remote(type(job), job.model_dump(mode="json"))
+
+    if not jobs:
+        return
+    given = (shared.model_dump(mode="json"),)
+    with pool_of(_ConfirmActor, given, resources, "confirm", most=most, jobs=len(jobs), send=send) as pool:
+        pool.add(jobs)
+        yield from pool.results()
 
 
-def _parallel(resources: PoolResources, wanted: int | None) -> int:
-    return concurrency(current(), resources, wanted, "confirm")
+class _ConfirmActor:
+    """One process of the pool: it imports torch once and maps each transfer set once."""
+
+    def __init__(self, shared: dict[str, Any]) -> None:
+        self._shared = Confirmation.model_validate(shared)
+
+    def make(self, kind: type[Job], job: dict[str, Any]) -> Failure | None:
+        return attempted(lambda: kind.model_validate(job).make(self._shared))

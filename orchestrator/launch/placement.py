@@ -36,11 +36,17 @@ def concurrency(cluster: Cluster, given: RoleResources, wanted: int | None, role
 
     Raises SettingsError where none ever fits.
     """
-    need = need_of(role, given)
-    if fault := refusal(cluster, need):
+    if fault := refusal(cluster, need_of(role, given)):
         raise SettingsError(fault)
-    most = given.workers if isinstance(given, PoolResources) else None
-    return max(1, min(one for one in (slots(cluster, need), wanted, most) if one))
+    return max(1, room(cluster, given, wanted, role))
+
+
+def room(cluster: Cluster, given: RoleResources, wanted: int | None, role: Role) -> int:
+    """The same of a cluster that may have lost nodes since: none, maybe."""
+    most = [slots(cluster, need_of(role, given))]
+    most += [wanted] if wanted else []
+    most += [given.workers] if isinstance(given, PoolResources) and given.workers else []
+    return min(most)
 
 
 def current() -> Cluster:
@@ -60,4 +66,4 @@ def current() -> Cluster:
     )
 
 
-__all__ = ["DRIVER_RESOURCE", "Cluster", "Node", "check_resources", "concurrency", "current"]
+__all__ = ["DRIVER_RESOURCE", "Cluster", "Node", "check_resources", "concurrency", "current", "room"]

@@ -115,6 +115,11 @@ def bundle(worker: WorkerResources) -> dict[str, float]:
     return found
 
 
+def options(worker: WorkerResources) -> dict[str, object]:
+    """The same as options of a Ray actor."""
+    return {"num_cpus": worker.cpus, "num_gpus": worker.gpus, "accelerator_type": worker.accelerator}
+
+
 def slots(cluster: Cluster, need: Need) -> int:
     """How many groups may run at once, each sure to find its room."""
     room = places(cluster, need.worker)

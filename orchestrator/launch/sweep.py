@@ -17,9 +17,11 @@ from orchestrator.events import Observer, TrialRecord
 from orchestrator.experiment import ExperimentSpec
 from orchestrator.journal import Journal
 from orchestrator.launch.error_lines import last_line
+from orchestrator.launch.growth import wanted
 from orchestrator.launch.ledger import Ledger
 from orchestrator.launch.placement import Cluster, concurrency, current
 from orchestrator.launch.ray_folder import ray_folder
+from orchestrator.launch.shapes import bundle
 from orchestrator.launch.trial import TrialJob, Work, student_work
 from orchestrator.launch.tuner import fit_here
 from trainables.storage import Storage
@@ -90,20 +92,22 @@ def _tune(plan: SweepPlan, ledger: Ledger, job: TrialJob, work: Work, parallel: 
     search = JournalSearch(ledger, plan.spec, plan.trials, parallel)
     if not search.remaining:
         return
+    cluster, alone = current(), job.resources.workers == 1  # of a group Ray Train says itself what it wants
     with (
+        wanted(cluster, [bundle(job.resources)] * min(parallel, search.remaining) if alone else []),
         ray_folder("orch-tune-") as folder,
         _stopper(ledger) as stopper,
         _quiet(),
     ):
         fit = partial(
             fit_here,
-            _trainable(job, current(), work),
+            _trainable(job, cluster, work),
             param_space={"job": job.model_dump(mode="json")},
             tune_config=tune.TuneConfig(
                 search_alg=search,
                 scheduler=scheduler_for(ledger, plan.spec),
                 num_samples=-1,  # the searcher says when there is nothing left
-                reuse_actors=job.resources.workers == 1,
+                reuse_actors=alone,
                 trial_name_creator=_name,
                 trial_dirname_creator=_name,
             ),
@@ -123,6 +127,11 @@ def _tune(plan: SweepPlan, ledger: Ledger, job: TrialJob, work: Work, parallel: 
                 raise ledger.fault or StageError(f"the sweep ended early: {last_line(error)}") from error
         finally:
             ledger.interrupt()
+    _raise_unless_ended(ledger)
+
+
+def _raise_unless_ended(ledger: Ledger) -> None:
+    """Why trials are left, where any are."""
     if ledger.fault:
         raise ledger.fault
     if ledger.closing:
@@ -152,7 +161,7 @@ def _trainable(job: TrialJob, cluster: Cluster, work: Work) -> Any:
         run_trial(config, work)
 
     single.__mixins__ = (ListeningTrial,)  # type: ignore[attr-defined]
-    return tune.with_resources(single, {"CPU": job.resources.cpus, "GPU": job.resources.gpus})
+    return tune.with_resources(single, bundle(job.resources))
 
 
 def _name(trial: Any) -> str:

@@ -86,7 +86,7 @@ def run_teach(
         before = sum(task.epochs(one) for one in missing[: message["index"]])
         on_progress(before + message["epoch"], total, message["note"])
 
-    on_progress(0, total, f"starting {resources.teacher.workers} worker(s)")
+    on_progress(0, total, f"starting {_told(resources.teacher)}")
     run_group(teach_worker, task.model_dump(mode="json"), resources.teacher, pass_on)
 
 
@@ -129,6 +129,12 @@ def _teach_one(task: TeachTask, index: int, storage: Storage, rank: int, tell: T
             publish_teacher(storage, name, fold.run, reads, Path(folder), metrics=metrics, seconds=seconds)
             checkpoints.remove()
     _wait_for_all()
+
+
+def _told(resources: TeacherResources) -> str:
+    if resources.fewest < resources.workers:
+        return f"{resources.fewest} to {resources.workers} workers"
+    return f"{resources.workers} worker(s)"
 
 
 def _device(resources: TeacherResources) -> str:
