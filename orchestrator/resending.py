@@ -121,10 +121,12 @@ class _Stored:
         from orchestrator.tracking import StoredSweep
 
         rows = summary.leaderboard if summary else []
+        info = sweep_info(self.plan, self.settings, self.folder)
+        made = {name: tag for name, tag in info.tags.items() if name != "git_commit"}  # of this code, not of its
         began, ended = self._times()
         models = self._models(rows, ended)
         return StoredSweep(
-            info=sweep_info(self.plan, self.settings, self.folder),
+            info=info.model_copy(update={"tags": made}),
             trials=self.trials,
             started=began,
             ended=max([ended, *(model.ended for model in models)]),

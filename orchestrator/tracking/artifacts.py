@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from orchestrator.tracking.info import STAND_IN, DataInput, flatten
-from trainables.spec.base import MODALITIES
+from trainables.spec.base import in_order
 from trainables.spec.student import StudentSpec
 from trainables.storage import sha256
 
@@ -94,7 +94,7 @@ def signature(facts: Mapping[str, Any]) -> Any:
     from mlflow.types.schema import Array
 
     student: StudentSpec = TypeAdapter(StudentSpec).validate_python(facts["student"])
-    streams = [m for m in MODALITIES if m in student.modalities]
+    streams = in_order(student.modalities)
     optional = student.reads_vectors  # such a student does with whichever of its modalities are there
     own = {
         "log_mel": (Array(Array(DataType.double)), "frames"),

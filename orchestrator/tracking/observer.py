@@ -6,6 +6,7 @@ it missed waits in the spool and is sent when it is back, or by the next start.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -66,7 +67,8 @@ class MlflowObserver(Observer):
         except OSError as error:
             say(f"MLflow is not written: the spool {spool} cannot be ({brief(error)})", "warning")
             return
-        owner = Owner.me().model_dump_json()
+        # A process may drive one sweep after another: each life has a mark of its own.
+        owner = json.dumps({**Owner.me().model_dump(), "life": self._segment.path.stem})
         self._emit("sweep", store=store_key(uri), owner=owner, info=info.model_dump(mode="json"), say_later=True)
         self._courier = Courier(uri, self._segment, info.sweep, holds=holds, alive=alive, every=every, retry=retry)
         self._courier.start()

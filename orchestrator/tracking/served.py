@@ -43,11 +43,11 @@ class ServedStudent(PythonModel):  # type: ignore[misc]
         import torch
 
         from trainables.batching import Batch, SegmentBatch, TeacherBatch
-        from trainables.spec.base import MODALITIES
+        from trainables.spec.base import in_order
 
         zeros = torch.zeros(len(rows), dtype=torch.int64)
         spec = self.student.spec
-        streams = {m: self._stream(rows, m) for m in MODALITIES if spec.reads_features and m in spec.modalities}
+        streams = {m: self._stream(rows, m) for m in in_order(spec.modalities) if spec.reads_features}
         teachers: dict[str, TeacherBatch] = {}
         for name in spec.modalities if spec.needs.frames else ():
             sequence, valid = _pad(rows[f"{name}_frames"], torch.float32, 0.0)
