@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup sweep test check bench format clean
+.PHONY: setup setup-services sweep test chaos check bench format clean
 
 setup: $(STAMP)
 
@@ -14,11 +14,18 @@ $(STAMP): constraints.txt pyproject.toml
 	$(BIN)/pip install --quiet --quiet --constraint constraints.txt --editable '.[standin,s3,postgres,hdf5,faces,dev]'
 	@touch $(STAMP)
 
+# PostgreSQL and iproute2, for `make chaos` alone; what cannot be installed, its tests do without.
+setup-services:
+	@SERVICES=$(SERVICES) sh .ci/services.sh
+
 sweep: setup
 	$(BIN)/orch sweep cmd-meld
 
 test: setup
 	$(BIN)/python -m pytest
+
+chaos: setup setup-services
+	$(BIN)/python -m pytest tests/chaos
 
 check: setup
 	$(BIN)/ruff format --check .
