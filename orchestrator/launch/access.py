@@ -164,3 +164,5 @@ def authenticated() -> Iterator[None]:
     finally:
         if before is None:
             os.environ.pop(MODE, None)
+        Config.initialize("")
+        loader.reset_cache()

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
-import signal
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator.events import Observer, Report, TrialRecord
 from orchestrator.experiment import ExperimentSpec, validated
 from orchestrator.launch.trial import TrialJob
+from tests.helpers.machine_faults import machine_fault
 from trainables.errors import DivergedError
 from trainables.reporter import Reporter
 from trainables.spec import RunSpec
@@ -54,13 +54,13 @@ def score(run: RunSpec, epoch: int) -> float:
 def formula_work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -> dict[str, float]:
     """Epochs by formula, with checkpoints; obeys the faults that the cache folder's `faults.json` names by number.
 
-    `diverge`, `crash` (an exception), `die` (the process, at its first attempt), `nan`, `slow` (seconds an epoch,
-    under the key "all" for every trial). Each epoch run is logged as a line of `epochs.log`.
+    `diverge`, `crash` (an exception), `nan`, those of `machine_faults` (in the second epoch), and under the key
+    "all" how many seconds every epoch takes. Each epoch run is logged as a line of `epochs.log`.
     """
     folder = Path(job.cache)
     faults = json.loads((folder / "faults.json").read_text("utf-8")) if (folder / "faults.json").exists() else {}
     fault, pause = faults.get(str(number), ""), float(faults.get("all", 0.0))
-    start = _restored(reporter)
+    start = restored(reporter)
     value = score(run, start)
     for epoch in range(start + 1, run.training.epochs + 1):
         time.sleep(pause)
@@ -71,7 +71,9 @@ def formula_work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -
         value = math.nan if fault == "nan" else score(run, epoch)
         two = getattr(run.method, "phases", "") == "two_phase" and epoch == 1
         reporter.report(epoch, {"dev/weighted_f1": value, "loss": 1 / epoch, "phase": 0.0 if two else 1.0})
-        _save(reporter, epoch)
+        save_epoch(reporter, epoch)
+        if reporter.should_stop() and epoch < run.training.epochs:
+            reporter.stopped()
     return {
         o.metric: float(run.student.dropout * 10) if o.metric == "parameters" else value for o in job.objectives
     }
@@ -82,20 +84,17 @@ def _fail(fault: str, folder: Path, number: int) -> None:
         raise DivergedError("epoch 2: loss/kd is nan; lower training.learning_rate")
     if fault == "crash":
         raise ZeroDivisionError("division by zero\nand more lines")
-    marker = folder / f"died-{number}"
-    if fault == "die" and not marker.exists():
-        marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+    machine_fault(fault, folder, number)
 
 
-def _restored(reporter: Reporter) -> int:
+def restored(reporter: Reporter) -> int:
     with TemporaryDirectory() as folder:
         if reporter.restore(Path(folder)):
             return int((Path(folder) / "epoch").read_text("utf-8"))
     return 0
 
 
-def _save(reporter: Reporter, epoch: int) -> None:
+def save_epoch(reporter: Reporter, epoch: int) -> None:
     with TemporaryDirectory() as folder:
         (Path(folder) / "epoch").write_text(str(epoch), "utf-8")
         reporter.save(Path(folder))
@@ -105,11 +104,15 @@ class Notes(Observer):
     """Remembers what an observer is told."""
 
     def __init__(self) -> None:
+        self.messages: list[str] = []
         self.states: list[tuple[int, str]] = []
         self.epochs: list[tuple[int, int]] = []
 
     def trial_changed(self, trial: TrialRecord) -> None:
         self.states.append((trial.number, trial.state))
+
+    def message(self, text: str, level: Literal["info", "warning"] = "info") -> None:
+        self.messages.append(text)
 
     def trial_reported(self, trial: TrialRecord, report: Report) -> None:
         assert report == trial.reports[-1]
@@ -124,13 +127,13 @@ def fold_work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -> d
     folder, fold = Path(job.cache), run.fold
     assert fold is not None
     last = 4 if (number, fold) == (1, 0) else run.training.epochs
-    for epoch in range(_restored(reporter) + 1, last + 1):
+    for epoch in range(restored(reporter) + 1, last + 1):
         with (folder / "folds.log").open("a", encoding="utf-8") as log:
             log.write(f"{number} {fold} {epoch}\n")
         if (fold, epoch) == (1, 2):
             _fail("die" if number == 0 else "", folder, number)
         reporter.report(epoch, {"dev/weighted_f1": fold_score(run, epoch), "epoch": float(epoch)})
-        _save(reporter, epoch)
+        save_epoch(reporter, epoch)
     return {"weighted_f1": fold_score(run, last)}
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.launch.access import authenticated
 from tests.helpers.services.namespaces import REPOSITORY, Namespaces
 from tests.helpers.services.process import PATIENCE, Service, ServiceError, free_port
 
@@ -202,11 +203,12 @@ class RayNodes:
 
     @contextmanager
     def _authentication(self) -> Iterator[None]:
-        """Ray's own client reads it from the environment of the process."""
+        """Ray's own client reads it from the environment of the process, once."""
         before = dict(os.environ)
         os.environ.update({name: value for name, value in self.environment.items() if name.startswith("RAY_AUTH")})
         try:
-            yield
+            with authenticated():
+                yield
         finally:
             os.environ.clear()
             os.environ.update(before)
