@@ -12,6 +12,7 @@ from orchestrator import settings as module
 from orchestrator.corpora import CORPORA
 from orchestrator.errors import SettingsError
 from orchestrator.settings import Settings, default_scale, load
+from trainables.node_cache import limit_from_environment
 from trainables.spec import CorpusSpec
 
 
@@ -69,6 +70,7 @@ def test_the_working_directory_hides_the_users_file(bare: Path, tmp_path: Path) 
         ("MLFLOW_TRACKING_URI", "mlflow_tracking_uri", "http://mlflow:5000"),
         ("ORCH_STORAGE", "storage", "s3://bucket/root"),
         ("ORCH_CACHE", "cache", Path("/fast/disk")),
+        ("ORCH_CACHE_LIMIT", "cache_limit", 2.5),
         ("ORCH_SCALE", "scale", "laptop"),
         ("ORCH_CONCURRENCY", "concurrency", 4),
     ],
@@ -195,6 +197,20 @@ def test_a_cache_that_cannot_be_made_is_told_before_any_work(
         load().cache_folder()
     monkeypatch.setenv("ORCH_CACHE", str(tmp_path / "new" / "cache"))
     assert load().cache_folder().is_dir()
+
+
+def test_the_limit_of_the_cache_reaches_the_processes_of_this_node(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORCH_CACHE_LIMIT", "")
+    monkeypatch.setenv("ORCH_CACHE", str(tmp_path / "cache"))
+    (bare / "orch.toml").write_text("cache_limit = 12\n")
+    load().cache_folder()
+    assert limit_from_environment() == 12
+    (bare / "orch.toml").write_text("cache_limit = 0\n")
+    monkeypatch.delenv("ORCH_CACHE_LIMIT")
+    with pytest.raises(SettingsError, match="cache_limit"):
+        load()
 
 
 def test_a_corpus_root_without_permission_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

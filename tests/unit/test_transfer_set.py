@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,10 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.helpers.transfer_sets import FINGERPRINT, synthetic
+from trainables.artifacts import read_record
 from trainables.errors import ArtifactError
 from trainables.spec.base import MODALITIES
 from trainables.storage import Storage
 from trainables.transfer_set import TransferSet, files, flat, list_column, materialise, prefix, shard_name
+from trainables.transfer_set.decoding import decoded_size
 
 
 def test_every_column_has_its_shape(tmp_path: Path) -> None:
@@ -93,6 +96,24 @@ def test_a_damaged_shard_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     assert [p for p in (tmp_path / "other").iterdir() if p.is_dir()] == []
     with pytest.raises(ArtifactError, match="not a materialised"):
         TransferSet.open(tmp_path / "other" / FINGERPRINT)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"frames": True, "segments": True},
+        {"modalities": ("audio", "visual"), "several": True},
+        {"modalities": MODALITIES, "vectors": True},
+        {"votes": True, "mel_bands": 40},
+    ],
+)
+def test_the_room_that_a_set_takes_is_known_before_it_is_decoded(tmp_path: Path, given: dict[str, Any]) -> None:
+    synthetic(tmp_path, n=200, **given)
+    record = read_record(Storage(str(tmp_path / "store")), prefix(FINGERPRINT))
+    assert record is not None
+    taken = sum(path.stat().st_size for path in (tmp_path / "cache" / FINGERPRINT).iterdir())
+    assert taken < decoded_size(record) + 10_000 and decoded_size(record) < 2 * taken + 300_000
 
 
 def test_an_unfinished_harvest_is_no_transfer_set(tmp_path: Path) -> None:
