@@ -7,6 +7,7 @@ the environment's AWS_* change. Neither it nor its pickle holds a credential: bo
 from __future__ import annotations
 
 import io
+import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, BinaryIO, TypeVar, cast
@@ -144,6 +145,9 @@ def file_system() -> PatientS3:
                 "AWS_ENDPOINT_URL has credentials in it, which would end in logs; give http://HOST:PORT, and the "
                 "credentials by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             )
+        for name in ("botocore", "aiobotocore"):  # which log the session token where all is logged
+            if logging.getLogger(name).level == logging.NOTSET:
+                logging.getLogger(name).setLevel(logging.INFO)
         # A parent's stay in the dictionary: closing one here would use its sockets.
         _MADE.setdefault(key, PatientS3())
     return _MADE[key]
