@@ -82,7 +82,7 @@ class _Heard:
             self.controllers[message["group"]] = message["controller"]
             if self._on_group:
                 self._on_group(message["group"])
-        elif "started" in message:
+        elif "begun" in message:
             self.started = True
         elif "done" in message:
             self.done = True
@@ -155,7 +155,7 @@ def _worker(config: dict[str, Any]) -> None:
         if rank == 0:
             tell(message)
 
-    say({"started": True})
+    say({"begun": True})
     try:
         with NOTICE.working():
             config["work"](config["task"], rank, say)
