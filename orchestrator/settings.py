@@ -28,6 +28,8 @@ from pydantic_settings import (
 from orchestrator.corpora import ALIGNED, CORPORA, AlignedName, CorpusName
 from orchestrator.errors import SettingsError
 from orchestrator.resources import NodeGroup
+from trainables.errors import UserError
+from trainables.storage.keys import checked_root
 
 FILE = "orch.toml"
 FILES = ("features", "manifest")
@@ -58,6 +60,8 @@ class Settings(BaseSettings):
 
     storage: NonEmpty = "./orch-store"
     """Storage root: a folder or any fsspec URL."""
+    storage_patience: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 300.0
+    """Seconds that a storage root which is away is waited for, before what needs it is given up."""
     cache: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = Field(
         default_factory=lambda: Path(user_cache_dir("orch"))
     )
@@ -170,7 +174,10 @@ class Settings(BaseSettings):
 
 
 def load(flags: Mapping[str, Any] | None = None) -> Settings:
-    """The settings in force; flags that are None count as not given. Raises SettingsError naming the culprit."""
+    """The settings in force; flags that are None count as not given. Raises SettingsError naming the culprit.
+
+    From here on the storage's patience holds for this process and those that it starts.
+    """
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     origins = {**_file_origins(), **_environment_origins()}
     origins |= {path: _flag(path) for path, _ in _leaves(given)}
@@ -179,6 +186,12 @@ def load(flags: Mapping[str, Any] | None = None) -> Settings:
     except ValidationError as error:
         raise SettingsError(_first_fault(error, origins)) from error
     settings._origins.update(origins)
+    try:
+        checked_root(settings.storage)
+    except UserError as error:
+        raise SettingsError(f"{error}; it comes from {settings.origin('storage')}") from None
+    if "storage_patience" in origins:
+        os.environ["ORCH_STORAGE_PATIENCE"] = str(settings.storage_patience)
     return settings
 
 

@@ -14,6 +14,7 @@ from orchestrator.errors import SettingsError
 from orchestrator.settings import Settings, default_scale, load
 from trainables.node_cache import limit_from_environment
 from trainables.spec import CorpusSpec
+from trainables.storage.retry import patience_seconds
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +72,7 @@ def test_the_working_directory_hides_the_users_file(bare: Path, tmp_path: Path) 
         ("ORCH_STORAGE", "storage", "s3://bucket/root"),
         ("ORCH_CACHE", "cache", Path("/fast/disk")),
         ("ORCH_CACHE_LIMIT", "cache_limit", 2.5),
+        ("ORCH_STORAGE_PATIENCE", "storage_patience", 20.0),
         ("ORCH_SCALE", "scale", "laptop"),
         ("ORCH_CONCURRENCY", "concurrency", 4),
     ],
@@ -211,6 +213,25 @@ def test_the_limit_of_the_cache_reaches_the_processes_of_this_node(
     monkeypatch.delenv("ORCH_CACHE_LIMIT")
     with pytest.raises(SettingsError, match="cache_limit"):
         load()
+
+
+def test_the_patience_of_the_storage_reaches_the_processes_of_this_node(
+    bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORCH_STORAGE_PATIENCE", "")
+    assert load().storage_patience == patience_seconds() == 300
+    (bare / "orch.toml").write_text("storage_patience = 12\n")
+    assert load().storage_patience == patience_seconds() == 12
+    monkeypatch.setenv("ORCH_STORAGE_PATIENCE", "-1")
+    with pytest.raises(SettingsError, match=r"storage_patience: .*it comes from ORCH_STORAGE_PATIENCE"):
+        load()
+
+
+def test_a_password_in_the_storage_root_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCH_STORAGE", "s3://AKIAEXAMPLE:a-planted-secret@bucket/root")
+    with pytest.raises(SettingsError, match=r"credentials in it .* it comes from ORCH_STORAGE") as caught:
+        load()
+    assert "a-planted-secret" not in str(caught.value)
 
 
 def test_a_corpus_root_without_permission_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

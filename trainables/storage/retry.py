@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import random
@@ -86,6 +85,8 @@ async def patiently(
     `passing` gives the reason in words and the seconds that the store asks to wait; None for what will not pass,
     which is raised. `size`: bytes that an attempt transfers. Raises ImpatientError.
     """
+    import asyncio  # heavy for those who only read settings
+
     seconds, began = patience_seconds(), time.monotonic()
     for failures in count(1):
         try:
