@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -48,8 +48,9 @@ def checkpoint_prefix(number: int) -> str:
 class Journal:
     """Reads and writes the records of one sweep; `storage` is the sweep's own folder."""
 
-    def __init__(self, storage: Storage) -> None:
-        self.storage = storage
+    def __init__(self, storage: Storage, guard: Callable[[], None] = lambda: None) -> None:
+        """`guard` raises where this process may not write any more: it no longer drives the sweep."""
+        self.storage, self._guard = storage, guard
 
     def read(self) -> list[TrialRecord]:
         """Every trial, by number. Raises JournalError on a record that is damaged or cannot be understood."""
@@ -58,14 +59,22 @@ class Journal:
             return sorted(pool.map(self._read_one, found), key=lambda record: record.number)
 
     def write(self, record: TrialRecord) -> None:
+        self._guard()
         self.storage.write_text(trial_key(record.number), _sealed(record.model_dump_json()))
 
-    def seal(self) -> list[str]:
+    def seal(self, known: Sequence[TrialRecord] = ()) -> list[str]:
         """Gather the trials into tables, drop the checkpoints; returns the keys of the tables written.
 
-        The checkpoints of trials that are to be tried again stay. Raises JournalError on damaged predictions.
+        What the driver has of a trial, `known`, is put in the place of what a driver that it followed may have
+        stored of it late. The checkpoints of trials that are to be tried again stay. Raises JournalError on damaged
+        predictions.
         """
-        records = self.read()
+        stored = {record.number: record for record in self.read()}
+        for record in known:
+            if stored.get(record.number) != record:
+                self.write(record)
+                stored[record.number] = record
+        records = [stored[number] for number in sorted(stored)]
         with TemporaryDirectory(prefix="orch-seal-") as folder:
             tables = {TRIALS: trials_table(records), CURVES: curves_table(records)}
             written = [self._store(table, Path(folder), name) for name, table in tables.items()]

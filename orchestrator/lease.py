@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from orchestrator.errors import Interrupted, LeaseLostError, SweepHeldError
 from orchestrator.owner import Owner
 from trainables.errors import OrchError
-from trainables.storage import Storage
+from trainables.storage import Storage, patience
 
 FOLDER = "drivers"
 KEPT = 3
@@ -94,7 +94,7 @@ class Lease:
 
     def _run(self) -> None:
         while not self._ended.wait(self._timing.beat):
-            with suppress(OrchError, OSError):  # a storage that is away: the next beat may reach it
+            with suppress(OrchError, OSError), patience(self._timing.beat):  # the next beat may reach it
                 self._beat()
 
     def _beat(self) -> None:

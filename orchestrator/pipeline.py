@@ -111,6 +111,7 @@ def _stages(  # noqa: PLR0917
                 trials=trials,
                 concurrency=concurrency or settings.concurrency,
                 resources=resources,
+                guard=lease.guard,
             ),
             recorder,
         )

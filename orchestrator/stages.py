@@ -42,6 +42,8 @@ class Stages:
     concurrency: int | None
     resources: ExitStack
     """Holds the Ray cluster; whoever made it closes it."""
+    guard: Callable[[], None] = lambda: None
+    """Raises where another driver has taken the sweep over."""
     done: dict[StageName, StageSummary] = field(default_factory=dict)
     _connected: bool = field(default=False, init=False)
 
@@ -132,6 +134,7 @@ class Stages:
                 cache=str(self.settings.cache),
                 trials=self.trials,
                 concurrency=self.concurrency,
+                guard=self.guard,
             )
             began = time.monotonic()
             found[:] = run_sweep(plan, self.observer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -44,6 +44,8 @@ class SweepPlan:
     """In all, those of earlier calls among them."""
     concurrency: int | None
     checkpoint_seconds: float = 10.0
+    guard: Callable[[], None] = lambda: None
+    """Raises where another driver has taken the sweep over."""
 
 
 def run_sweep(plan: SweepPlan, observer: Observer, *, work: Work = student_work) -> list[TrialRecord]:
@@ -54,7 +56,7 @@ def run_sweep(plan: SweepPlan, observer: Observer, *, work: Work = student_work)
     in order, SettingsError where no trial can ever be placed, and MachineError where no trial gets anywhere.
     """
     storage = Storage(plan.storage)
-    journal = Journal(storage.at(plan.sweep))
+    journal = Journal(storage.at(plan.sweep), plan.guard)
     parallel = concurrency(current(), plan.spec.resources.trial, plan.concurrency, "trial")
     ledger = Ledger(
         journal, observer, plan.spec.search, plan.spec.run.metric, losses_in_a_row=LOSSES_IN_A_ROW + 2 * parallel
@@ -70,7 +72,7 @@ def run_sweep(plan: SweepPlan, observer: Observer, *, work: Work = student_work)
         checkpoint_seconds=plan.checkpoint_seconds,
     )
     _tune(plan, ledger, job, work, parallel)
-    journal.seal()
+    journal.seal(ledger.ordered())
     lost = [record for record in ledger.ordered() if not record.settled]
     if lost:
         observer.message(

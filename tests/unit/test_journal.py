@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.errors import JournalError
+from orchestrator.errors import JournalError, LeaseLostError
 from orchestrator.events import Report, TrialRecord
 from orchestrator.journal import Journal, predictions_key, trial_key
 from trainables.storage import Storage
@@ -132,3 +132,23 @@ def _predictions(journal: Journal, number: int, rows: int, folder: Path) -> None
     table = pa.table({"uid": [f"u{i}" for i in range(rows)], "logits": [[0.0, 1.0]] * rows})
     pq.write_table(table, folder / "one.parquet", write_page_checksum=True)
     journal.storage.upload(folder / "one.parquet", predictions_key(number))
+
+
+def test_a_driver_that_may_not_write_any_more_writes_nothing(tmp_path: Path) -> None:
+    def guard() -> None:
+        raise LeaseLostError("another one drives")
+
+    journal = Journal(Storage(str(tmp_path)), guard)
+    with pytest.raises(LeaseLostError):
+        journal.write(record(0))
+    assert journal.read() == []
+
+
+def test_what_a_followed_driver_stored_late_is_put_right_when_the_tables_are_made(tmp_path: Path) -> None:
+    journal = Journal(Storage(str(tmp_path)))
+    ended = [record(number) for number in range(3)]
+    for late in (ended[0], record(1, "running", values={}), ended[2]):
+        journal.write(late)
+    journal.seal(ended)
+    assert journal.read() == ended
+    assert pq.read_table(tmp_path / "trials.parquet").column("state").to_pylist() == ["completed"] * 3
