@@ -99,25 +99,28 @@ class Tracked:
                 self.epoch(trial, observer)
             self.finish(trial, observer)
 
-    def conclude(self, recorder: Recorder) -> Summary:
+    def conclude(self, recorder: Recorder) -> None:
         """Seal, confirm, store the summary, and tell the recorder of the end."""
-        trials = self.journal.read()
-        self.journal.seal()
-        recorder.stored_trials(trials)
-        key, summary = self._confirmed(trials)
-        self.storage.write_text(key, summary.model_dump_json(indent=1))
+        recorder.stored_trials(self.journal.read())
+        key, summary = self.seal()
         for one in summary.leaderboard:
             recorder.model_confirmed(one)
         recorder.finished(summary, key)
-        return summary
 
-    def whole(self, trials: int, recorder: Recorder) -> Summary:
+    def seal(self) -> tuple[str, Summary]:
+        """Store the tables, the models, and the summary at the key that comes with it."""
+        self.journal.seal()
+        key, summary = self._confirmed(self.journal.read())
+        self.storage.write_text(key, summary.model_dump_json(indent=1))
+        return key, summary
+
+    def whole(self, trials: int, recorder: Recorder) -> None:
         """A driver's undisturbed life."""
         recorder.stage_skipped("prepare", "its output exists")
         recorder.stage_started("sweep", f"{trials} trials")
         self.run(range(trials), recorder)
         recorder.stage_finished("sweep", 12.34567, "all")
-        return self.conclude(recorder)
+        self.conclude(recorder)
 
     def _told(self, trial: TrialRecord, observer: Observer, **change: Any) -> None:
         for name, value in change.items():

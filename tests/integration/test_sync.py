@@ -85,13 +85,19 @@ def live(tracked: Tracked) -> Tracked:
     return tracked
 
 
+def stored(tracked: Tracked) -> None:
+    """The whole sweep, of which MLflow was told nothing."""
+    tracked.run(range(TRIALS), Observer())
+    tracked.seal()
+
+
 def test_what_is_stored_shows_the_whole_sweep_at_its_own_times(
     store: Callable[[str], str], at: Callable[..., Tracked]
 ) -> None:
     uri = store("a")
-    tracked = live(at(NOWHERE))
-    shutil.rmtree(tracked.settings.cache)
-    sent = sync(at(uri))
+    tracked = at(uri)
+    stored(tracked)
+    sent = sync(tracked)
     assert (sent.trials, sent.models, sent.finished, sent.refused) == (TRIALS, 6, True, [])
     found = runs(uri)
     states = ["FINISHED"] * 3 + ["KILLED", "FAILED"]
@@ -116,8 +122,9 @@ def test_what_is_stored_shows_the_whole_sweep_at_its_own_times(
 
 def test_twice_changes_nothing(store: Callable[[str], str], at: Callable[..., Tracked]) -> None:
     uri = store("a")
-    live(at(NOWHERE))
-    sync(at(uri))
+    tracked = at(uri)
+    stored(tracked)
+    sync(tracked)
     before = dump(uri), files(uri)
     assert len(before[1]) == 3
     sync(at(uri))
@@ -231,7 +238,9 @@ def test_a_row_that_another_model_takes_is_another_run(
     """Parameters can never change in MLflow."""
     uri = store("a")
     tracked = at(uri)
-    tracked.whole(2, tracked.recorder())
+    tracked.run([0, 1], Observer())
+    tracked.seal()
+    sync(tracked)
     recorder = tracked.recorder()
     recorder.stage_started("sweep", "")
     tracked.run([2], recorder)
@@ -313,7 +322,7 @@ def test_the_command_says_what_mlflow_shows_and_which_sweeps_there_are(
     store: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = store("a")
-    live(Tracked.at(str(tmp_path / "store"), uri, tmp_path / "cache"))
+    stored(Tracked.at(str(tmp_path / "store"), uri, tmp_path / "cache"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("ORCH_CACHE", str(tmp_path / "cache"))
     given = ["--stand-in", "--scale", "laptop", "--storage", str(tmp_path / "store")]
