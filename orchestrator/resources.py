@@ -79,9 +79,6 @@ class TrialResources(WorkerResources):
     silent_minutes: Annotated[float, Field(ge=0)] = 30
     """A trial that tells nothing for so long is ended, and goes on from its checkpoint; 0 for never. Longer than an
     epoch takes, and than the first one with the data's way to the node."""
-    silent_minutes: Annotated[float, Field(ge=0)] = 30
-    """A trial that has told nothing for so long hangs: its process is ended, and it goes on in another. With 0
-    none is ever taken for hanging."""
 
     @model_validator(mode="after")
     def _group(self) -> TrialResources:
