@@ -22,6 +22,8 @@ from orchestrator.tracking.spool import Event
 from orchestrator.tracking.writer import Writer
 from trainables.errors import MachineError
 
+PATIENCE = 120.0
+"""Seconds for which a store that is away is tried again."""
 _BATCH = 200
 """Most events after which the store must have confirmed."""
 
@@ -64,15 +66,14 @@ def send_again(
     spool: Path,
     resolve: Resolve,
     say: Callable[[str, Level], None],
-    patience: float = 120.0,
 ) -> list[str]:
     """Bring the store at `uri` to show the sweep whole; returns what it refused. A second time changes nothing.
 
     What earlier drivers left in `spool` is sent before. Raises SettingsError where only a person can mend the
-    store, MachineError where it has been away for `patience` seconds; what was sent until then stays.
+    store, MachineError where it has been away for PATIENCE seconds; what was sent until then stays.
     """
     refused: list[str] = []
-    line = _Line(uri, patience, say)
+    line = _Line(uri, PATIENCE, say)
     client = line.persist(lambda: connect(uri))
     line.persist(lambda: Recovery(spool, uri, refused.append).send(client))
     sweep = stored.info.sweep if stored.held else None

@@ -15,33 +15,36 @@ SINGLE = ("best/", "final/", "objective/", "interval/", "fold")
 """Values that have no history, of which the last is looked at alone: each history is a request."""
 
 
-def everything(uri: str) -> dict[str, Any]:
-    """Runs, logged models and artifacts (by checksum), with all identifiers and times."""
+def everything(uri: str, prefix: str = "") -> dict[str, Any]:
+    """Runs, logged models and artifacts (by checksum), with all identifiers and times.
+
+    prefix: of the names of the experiments that are looked at, here and below.
+    """
     client = connect(uri)
-    experiments = [one.experiment_id for one in client.search_experiments()]
+    experiments = _experiments(client, prefix)
     models = client.search_logged_models(experiments) if experiments else []
     return {
-        "runs": runs(uri),
+        "runs": runs(uri, prefix),
         "models": {one.model_id: (one.to_dictionary(), _model_files(client, one.model_id)) for one in models},
     }
 
 
-def runs(uri: str) -> Runs:
+def runs(uri: str, prefix: str = "") -> Runs:
     """By name; a second one of a name is an error."""
     client, found = connect(uri), Runs()
-    experiments = [one.experiment_id for one in client.search_experiments()]
+    experiments = _experiments(client, prefix)
     for run in client.search_runs(experiments, max_results=10000) if experiments else []:
         assert run.info.run_name not in found, f"there are two runs {run.info.run_name}"
         found[run.info.run_name] = _run(client, run)
     return found
 
 
-def story(uri: str) -> Runs:
+def story(uri: str, prefix: str = "") -> Runs:
     """The runs without what differs from one telling of the same sweep to the next: identifiers, who told it, and
     the times of what is not measured but told."""
     told = {"orch.owner", "orch.since", "orch.git_commit", "orch.stage.", "mlflow.parentRunId", "mlflow.user"}
     found = Runs()
-    for name, run in runs(uri).items():
+    for name, run in runs(uri, prefix).items():
         trial = run["tags"]["orch.kind"] == "trial"
         found[name] = {
             "status": run["status"],
@@ -54,6 +57,10 @@ def story(uri: str) -> Runs:
         }
         found[name]["metrics"] = {k: h for k, h in found[name]["metrics"].items() if not k.startswith("stage/")}
     return found
+
+
+def _experiments(client: Any, prefix: str) -> list[str]:
+    return [one.experiment_id for one in client.search_experiments() if one.name.startswith(prefix)]
 
 
 def _run(client: Any, run: Any) -> dict[str, Any]:
