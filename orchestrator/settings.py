@@ -24,6 +24,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as UnreadableError
 
 from orchestrator.corpora import ALIGNED, CORPORA, AlignedName, CorpusName
 from orchestrator.errors import SettingsError
@@ -255,11 +256,19 @@ def _environment_origins() -> dict[str, str]:
             raise SettingsError(f"{variable} is set but empty; give the corpus's folder, or unset it")
     names = {variable.upper(): variable for variable in os.environ}
     origins: dict[str, str] = {}
-    for path, _ in _leaves(EnvSettingsSource(Settings)()):
+    for path, _ in _leaves(_environment()):
         standard = path.upper() if path.upper() in STANDARD else None
         variable = standard or f"ORCH_{path.upper().replace('.', '__')}"
         origins[path.lower()] = names.get(variable, "the environment")
     return origins
+
+
+def _environment() -> dict[str, Any]:
+    try:
+        return EnvSettingsSource(Settings)()
+    except UnreadableError as error:
+        field = str(error).partition('"')[2].partition('"')[0]
+        raise SettingsError(f"ORCH_{field.upper()}: its value is not JSON; write a mapping in braces") from error
 
 
 def _leaves(data: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, Any]]:
@@ -280,7 +289,8 @@ def _first_fault(error: ValidationError, origins: Mapping[str, str]) -> str:
         message = f"there is no corpus {parts[1]!r}; corpora are {', '.join(ALIGNED)}"
     else:
         message = f"{fault['msg']} (given: {fault['input']!r})"
-    return f"{name}: {message}; it comes from {origins.get(name, 'a flag')}"
+    beside = (origin for path, origin in origins.items() if path.startswith(f"{name.rpartition('.')[0]}."))
+    return f"{name}: {message}; it comes from {origins.get(name) or next(beside, 'a flag')}"
 
 
 __all__ = ["CORPORA", "FILE", "Settings", "config_file", "cores", "default_scale", "load", "local_folder"]

@@ -14,6 +14,7 @@ from orchestrator.launch.placement import check_resources, concurrency
 from orchestrator.launch.refusal import refusal
 from orchestrator.launch.shapes import Cluster, Need, Node, Role, lost, need_of, slots, units
 from orchestrator.resources import NodeGroup, Resources, WorkerResources
+from orchestrator.settings import load
 
 GPU = Node(8, 2, frozenset({"A100"}))
 T4 = Node(4, 1, frozenset({"T4"}))
@@ -238,6 +239,27 @@ def test_of_a_group_what_is_there_may_not_come_again() -> None:
     assert growth(groups, present) == ((GPU, 2), (Node(4), 1))
     assert growth({}, present) == ()
     assert growth({"small": (Node(4), 1)}, [("", Node(4)), ("", Node(4))]) == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (
+            '{"gpu": {"cpus": 8}}',
+            "node_groups.gpu.maximum: Field required (given: {'cpus': 8}); it comes from the env",
+        ),
+        (
+            '{"gpu": {"cpus": 8, "maximum": 0}}',
+            "node_groups.gpu.maximum: Input should be greater than or equal to 1",
+        ),
+        ("[gpu", "ORCH_NODE_GROUPS: its value is not JSON; write a mapping in braces"),
+    ],
+)
+def test_groups_that_cannot_be_read(value: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCH_NODE_GROUPS", value)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert str(caught.value).startswith(told)
 
 
 def test_a_node_by_ray_and_by_a_setting() -> None:
