@@ -24,7 +24,8 @@ from trainables.errors import MachineError, OrchError
 
 WRITE_SECONDS = 5.0
 LOST_ATTEMPTS = 2
-"""How often a trial whose attempt was lost is started again before it counts as failed."""
+"""How often a trial whose attempt was lost is started again before it counts as failed; from the beginning where it
+has come further than before."""
 WAIT_SECONDS = 10.0
 """Before an attempt after a failure that may still be there; twice as long after the next."""
 
@@ -57,6 +58,8 @@ class Ledger:
         self._written: dict[int, float] = {}
         self._writable = True
         self._losses: dict[int, int] = {}
+        self._lost_at: dict[int, int] = {}
+        """The furthest epoch after which each trial was lost."""
         self._not_before: dict[int, float] = {}
         self._in_a_row, self._most_in_a_row = 0, losses_in_a_row
         for record in journal.read():
@@ -98,6 +101,8 @@ class Ledger:
         record = self.records[number]
         for report in reports:
             self._in_a_row = 0
+            if report.epoch > self._lost_at.get(number, report.epoch):
+                self._losses.pop(number, None)
             if any(known.epoch == report.epoch and known.metrics == report.metrics for known in record.reports):
                 continue
             earlier = [known for known in record.reports if known.epoch < report.epoch]
@@ -137,6 +142,7 @@ class Ledger:
             return
         self._in_a_row += 1
         losses = self._losses[number] = self._losses.get(number, 0) + loss.counts
+        self._lost_at[number] = max(self._lost_at.get(number, 0), self.records[number].epochs)
         if losses > LOST_ATTEMPTS:
             self.finish(number, "failed", f"{loss.reason} ({losses} times)", machine=loss.machine)
         else:

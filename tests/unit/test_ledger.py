@@ -68,6 +68,19 @@ def test_a_lost_trial_is_queued_again_and_fails_when_it_was_lost_too_often(tmp_p
     assert (record.finished, record.settled) == (True, False)
 
 
+def test_a_trial_that_comes_further_each_time_may_be_lost_often(tmp_path: Path) -> None:
+    made = book(tmp_path, 0)
+    for attempt in range(1, 10):
+        made.report(0, [epoch(number) for number in range(1, attempt + 1)])  # what was told is told again
+        made.lose(0, LOST)
+        assert made.records[0].state == "queued"
+        made.start(0)
+    for _ in range(LOST_ATTEMPTS):
+        made.report(0, [epoch(number) for number in range(1, 10)])
+        made.lose(0, LOST)
+    assert made.records[0].state == "failed"
+
+
 def test_the_next_driver_tries_again_what_the_machine_made_fail_and_nothing_else(tmp_path: Path) -> None:
     made = book(tmp_path, 0, 1, 2)
     made.finish(0, "failed", LOST.reason, machine=True)
