@@ -9,18 +9,19 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from orchestrator.errors import SettingsError
-from orchestrator.launch.error_lines import first_line
+from orchestrator.launch.error_lines import first_line, last_line
 
 REACH_SECONDS = 10.0
 CLIENT_PORT, GCS_PORT = 10001, 6379
 MODE = "RAY_AUTH_MODE"
 TOKEN_WAYS = "give RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, or ~/.ray/auth_token, with the token of that cluster"
 
+T = TypeVar("T")
 Kind = Literal["local", "auto", "client", "gcs", "dashboard"]
 
 
@@ -123,6 +124,21 @@ def _ask_client(address: str, place: str) -> None:
             f"RAY_ADDRESS {address!r}: what answers there is no Ray client server ({error.code().name}); a head "
             f"listens for clients on port {CLIENT_PORT}, and for drivers on its own machine on {GCS_PORT}"
         ) from error
+
+
+def as_client(connect: Callable[[], T]) -> T:
+    """What it returns. A head that has much to do fails to start the server of a client in time, so it is tried
+    again; raises SettingsError where that does not help."""
+    for tries_left in (2, 1, 0):
+        try:
+            return connect()
+        except ConnectionAbortedError as error:
+            if not tries_left:
+                raise SettingsError(
+                    f"the head starts no server for this client ({last_line(error)}); its logs say why, or send "
+                    "the sweep there with `orch submit`"
+                ) from error
+    raise AssertionError("unreachable")
 
 
 def refused(where: str) -> SettingsError:

@@ -17,12 +17,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import Interrupted, SettingsError
 from orchestrator.interrupts import take_sigterm, terminable
-from orchestrator.launch.access import authenticated, kind_of, mismatch, reach, refused
+from orchestrator.launch.access import as_client, authenticated, kind_of, mismatch, reach, refused
 from orchestrator.launch.error_lines import first_line
 from orchestrator.launch.nodes import check_nodes
 from orchestrator.launch.placement import DRIVER_RESOURCE, Cluster, current
@@ -125,10 +126,10 @@ def _join(address: str) -> None:
     import ray
     from ray.exceptions import AuthenticationError, RayError
 
-    quiet = _quiet()
+    quiet, variables = _quiet(), worker_environment(os.environ)
     reach(address)
     try:
-        ray.init(address=address, runtime_env={"env_vars": worker_environment(os.environ)}, **quiet)
+        as_client(partial(ray.init, address, runtime_env={"env_vars": variables}, **quiet))
     except AuthenticationError as error:
         raise refused(f"RAY_ADDRESS {address!r}") from error
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:

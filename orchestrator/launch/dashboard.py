@@ -7,11 +7,13 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from orchestrator.errors import SettingsError
 from orchestrator.launch.access import (
     GCS_PORT,
+    as_client,
     authenticated,
     connectable,
     found,
@@ -111,7 +113,7 @@ def _by_head(place: str) -> str:
 def _by_client(address: str) -> str:
     import ray
 
-    with ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR) as context:
+    with as_client(partial(ray.init, address, log_to_driver=False, logging_level=logging.ERROR)) as context:
         return str(context.dashboard_url or "")
 
 
