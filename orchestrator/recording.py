@@ -233,14 +233,13 @@ def recording(
     recorder = Recorder(plan, settings, folder, say)
     try:
         yield recorder
-    except (Interrupted, KeyboardInterrupt):
-        if holds():
+    except BaseException as error:
+        if not holds():
+            recorder.leave()
+        elif isinstance(error, (Interrupted, KeyboardInterrupt)):
             recorder.close("KILLED", "interrupted")
         else:
-            recorder.leave()
-        raise
-    except BaseException as error:
-        recorder.close("FAILED", f"{type(error).__name__}: {error}")
+            recorder.close("FAILED", f"{type(error).__name__}: {error}")
         raise
 
 
