@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +23,6 @@ BUSY = b"<Error><Code>InternalError</Code><Message>We encountered an internal er
 
 @pytest.fixture
 def storage(s3_environment: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    monkeypatch.setenv("AWS_SDK_UA_APP_ID", "short-silences")  # a client of these tests' own
-    monkeypatch.setattr(PatientS3, "read_timeout", 1.0)
     monkeypatch.setattr(retry, "FIRST_DELAY", 0.02)
     monkeypatch.setattr(s3_system, "PART", PART)
     storage = Storage(f"s3://{bucket}/root")
@@ -33,6 +34,11 @@ def storage(s3_environment: S3Server, bucket: str, monkeypatch: pytest.MonkeyPat
 def proxy(storage: Storage, s3_proxy: FaultProxy) -> FaultProxy:
     s3_proxy.reset()
     return s3_proxy
+
+
+@pytest.fixture
+def _short_silences(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PatientS3, "read_timeout", 1.0)
 
 
 def opened(storage: Storage) -> bytes:
@@ -85,6 +91,7 @@ def test_a_folder_is_removed_by_two_requests(storage: Storage, proxy: FaultProxy
     assert [info.key for info in storage.list()] == ["there"]
 
 
+@pytest.mark.usefixtures("_short_silences")
 def test_a_store_that_hangs_is_asked_again(storage: Storage, proxy: FaultProxy) -> None:
     proxy.fault("hang", times=2)
     assert storage.read_text("there") == "data"
@@ -144,9 +151,10 @@ def test_a_connection_lost_in_an_upload_costs_one_part(
     assert sum(r.method == "POST" for r in proxy.requests) == 2 + 1
 
 
+@pytest.mark.usefixtures("_short_silences")
 def test_a_slow_store_is_waited_for(storage: Storage, proxy: FaultProxy) -> None:
     storage.write_bytes("k", bytes(300_000))
-    proxy.fault("slow", rate=150_000)  # twice as long as a silence may be
+    proxy.fault("slow", rate=200_000)  # longer than a silence may be
     assert len(storage.read_bytes("k")) == 300_000
     storage.write_bytes("k", bytes(300_000))
     assert [r.status for r in proxy.requests[-2:]] == [206, 200]
@@ -215,6 +223,35 @@ def test_an_object_that_is_replaced_while_it_is_read_is_read_of_one_version(
 
     file_system().wait(s3_transfer.pull, f"{bucket}/root/large", Replacing())
     assert b"".join(pieces[start] for start in sorted(pieces)) == other
+
+
+@pytest.mark.parametrize("way", ["down", "up"])
+def test_who_is_interrupted_ends_the_transfer(
+    way: str, storage: Storage, proxy: FaultProxy, tmp_path: Path, s3: S3Server
+) -> None:
+    (tmp_path / "local").write_bytes(LARGE)
+    if way == "down":
+        storage.upload(tmp_path / "local", "large")
+        proxy.reset()
+    proxy.fault("slow", rate=2**20, match="partNumber|GET")
+    threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        if way == "down":
+            storage.download("large", tmp_path / "down")
+        else:
+            storage.upload(tmp_path / "local", "large")
+    proxy.clear()
+    with (tmp_path / "another").open("wb") as handle:  # likely under the number of the file that was open
+        handle.write(b"mine")
+        handle.flush()
+        time.sleep(1.0)
+    assert (tmp_path / "another").read_bytes() == b"mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["another", "local"]
+    assert storage.exists("large") == (way == "down")
+    bucket, deadline = storage.root.split("/")[2], time.monotonic() + 60
+    while "Uploads" in s3.client().list_multipart_uploads(Bucket=bucket) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert "Uploads" not in s3.client().list_multipart_uploads(Bucket=bucket)
 
 
 REMOVED = b"<DeleteResult><Error><Key>root/f/1</Key><Code>%s</Code><Message>m</Message></Error></DeleteResult>"

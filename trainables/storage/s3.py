@@ -36,16 +36,13 @@ class S3Store:
         return b"".join(sink.pieces[start] for start in sorted(sink.pieces))
 
     def download(self, path: str, local: Path) -> None:
-        with local.open("wb") as handle:
-            file_system().wait(pull, path, _File(handle.fileno()))
+        file_system().wait(_pull_file, path, local)
 
     def write(self, path: str, data: bytes) -> None:
         file_system().wait(push, path, len(data), lambda start, length: data[start : start + length])
 
     def upload(self, local: Path, path: str) -> None:
-        with local.open("rb") as handle:
-            number, size = handle.fileno(), os.fstat(handle.fileno()).st_size
-            file_system().wait(push, path, size, lambda start, length: os.pread(number, length, start))
+        file_system().wait(_push_file, path, local)
 
     def create(self, path: str, data: bytes) -> bool:
         return file_system().wait(_create, path, data)
@@ -89,6 +86,18 @@ class _File:
         while left:
             written = os.pwrite(self.number, left, start)
             left, start = left[written:], start + written
+
+
+async def _pull_file(fs: PatientS3, path: str, local: Path) -> None:
+    """The file is open for as long as this runs, which is longer than the caller waits who is interrupted."""
+    with local.open("wb") as handle:
+        await pull(fs, path, _File(handle.fileno()))
+
+
+async def _push_file(fs: PatientS3, path: str, local: Path) -> None:
+    with local.open("rb") as handle:
+        number, size = handle.fileno(), os.fstat(handle.fileno()).st_size
+        await push(fs, path, size, lambda start, length: os.pread(number, length, start))
 
 
 async def _head(fs: PatientS3, path: str) -> dict[str, Any] | None:

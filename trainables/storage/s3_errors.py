@@ -61,7 +61,8 @@ def passing(error: Exception) -> tuple[str, float] | None:
         if status not in PASSING_STATUS and code not in PASSING_CODES and "Throttl" not in code:
             return None
         asked = str(meta.get("HTTPHeaders", {}).get("retry-after", ""))
-        return f"it answers {status} {code}", float(asked) if asked.isdigit() else 0.0
+        told = f"it answers {status}" if code == str(status) else f"it answers {status} {code}"
+        return told, float(asked) if asked.isdigit() else 0.0
     if isinstance(error, boto.SSLError) or not isinstance(error, PASSING_ERRORS):
         return None
     return _brief(error), 0.0

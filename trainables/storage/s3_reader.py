@@ -64,6 +64,6 @@ class Ranges(io.RawIOBase):
         if start < len(first.data):
             return first.data[start : start + length]
         piece = self._fs.wait(s3_transfer.fetch, self._path, start, length)
-        if piece.tag != first.tag:
+        if piece.tag != first.tag or len(piece.data) != length:
             raise OSError(errno.ESTALE, f"s3://{self._path}: it was replaced while it was read")
         return piece.data

@@ -6,14 +6,15 @@ the environment's AWS_* change. Neither it nor its pickle holds a credential: bo
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, BinaryIO, TypeVar, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
-from fsspec.asyn import sync, sync_wrapper
+from fsspec.asyn import sync_wrapper
 from s3fs.core import S3FileSystem
 from s3fs.errors import translate_boto_error
 
@@ -127,9 +128,14 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]
             return reader(self, path)
         return cast(BinaryIO, super()._open(path, mode, **options))
 
-    def wait(self, work: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-        """What the coroutine returns, run on the loop of this process."""
-        return cast(T, sync(self.loop, work, self, *arguments))
+    def wait(self, work: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
+        """What the coroutine returns, run on the loop of this process; who is interrupted here ends it there."""
+        future = asyncio.run_coroutine_threadsafe(work(self, *arguments), self.loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
 
 
 _MADE: dict[tuple[int, int], PatientS3] = {}

@@ -59,12 +59,11 @@ async def fetch(fs: PatientS3, path: str, start: int, length: int) -> Piece:
 
 async def pull(fs: PatientS3, path: str, sink: Sink) -> None:
     """The whole object, all of one version. Raises FileNotFoundError, MachineError."""
-    part = s3_system.PART
     for _ in range(TRIES):
-        first = await fetch(fs, path, 0, part)
+        first = await fetch(fs, path, 0, s3_system.PART)
         sink.begin(first.total)
         sink.put(0, first.data)
-        rest = range(part, first.total, part)
+        rest = range(len(first.data), first.total, max(1, len(first.data)))
         if all(await each(partial(_part, fs, path, sink, first), rest, DOWN_AT_ONCE)):
             return
     raise MachineError(f"s3://{path}: it was replaced while it was read, {TRIES} times over; try again later")
@@ -72,13 +71,14 @@ async def pull(fs: PatientS3, path: str, sink: Sink) -> None:
 
 async def _part(fs: PatientS3, path: str, sink: Sink, first: Piece, start: int) -> bool:
     """False where the object is another by now."""
+    length = min(len(first.data), first.total - start)
     try:
-        piece = await fetch(fs, path, start, len(first.data))
+        piece = await fetch(fs, path, start, length)
     except OSError as error:
         if s3_errors.code_of(error) in ("416", "InvalidRange"):
             return False
         raise
-    if piece.tag != first.tag:
+    if piece.tag != first.tag or len(piece.data) != length:
         return False
     sink.put(start, piece.data)
     return True
