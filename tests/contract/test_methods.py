@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from trainables.batching import Batcher
 from trainables.method import BaseMethod, Setting
 from trainables.methods import METHODS
 from trainables.reporter import ListReporter
-from trainables.run import train
+from trainables.run import TrainResult, train
 from trainables.spec import RunSpec
 from trainables.spec.demands import needs_of, teachers_needed
 from trainables.students import build_student
@@ -59,6 +61,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"type": "co_learning", "mode": "dropout"},
     {"type": "meta_knowledge", "kd_weight": 0, "curriculum": {"type": "rater_disagreement"}},
 ]
+Trained = tuple[TrainResult, ListReporter]
 EVERY = pytest.mark.parametrize("modalities", MODALITIES, ids="+".join)
 ALL = pytest.mark.parametrize("method", SETTINGS, ids=lambda m: "-".join(f"{v}" for v in m.values())[:40])
 
@@ -66,6 +69,21 @@ ALL = pytest.mark.parametrize("method", SETTINGS, ids=lambda m: "-".join(f"{v}" 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TransferSet:
     return synthetic(tmp_path_factory.mktemp("data"), attention=True, frames=True, segments=True, votes=True)
+
+
+@pytest.fixture(scope="module")
+def plain(data: TransferSet) -> Callable[[dict[str, Any]], Trained]:
+    """A method's run with nothing else said, trained once for every test that asks for it."""
+    done: dict[str, Trained] = {}
+
+    def trained(method: dict[str, Any]) -> Trained:
+        key = json.dumps(method, sort_keys=True)
+        if key not in done:
+            reporter = ListReporter()
+            done[key] = train(small_run(method=method), data, reporter, threads=1), reporter
+        return done[key]
+
+    return trained
 
 
 def built(run: RunSpec, data: TransferSet) -> BaseMethod:
@@ -132,9 +150,8 @@ def test_sampling_stays_within_train(
 
 
 @ALL
-def test_a_whole_run(data: TransferSet, method: dict[str, Any]) -> None:
-    reporter = ListReporter()
-    result = train(small_run(method=method), data, reporter, threads=1)
+def test_a_whole_run(plain: Callable[[dict[str, Any]], Trained], method: dict[str, Any]) -> None:
+    result, reporter = plain(method)
     assert [epoch for epoch, _ in reporter.reports] == [1, 2, 3] == [c["epoch"] for c in result.curves]
     assert result.score == max(c["dev/weighted_f1"] for c in result.curves if c["phase"] == 1)
     assert result.dev.logits.shape == (28, 7)
@@ -160,7 +177,8 @@ def test_an_audio_student_is_taught_by_three_modalities(three: TransferSet, meth
     """Nothing of the experiment changes but `student.modalities`."""
     corpus = {"type": "standin", "modalities": ["audio", "text", "visual"]}
     teachers: dict[str, Any] = {"visual": {}}
-    run = small_run(corpus=corpus, teachers=teachers, method=method, student={"modalities": ["audio"]})
+    student, training = {"modalities": ["audio"]}, {"epochs": 2}
+    run = small_run(corpus=corpus, teachers=teachers, method=method, student=student, training=training)
     assert run.teachers.alone == ("audio", "text", "visual") and run.teachers.best == "fusion"
     needed = set(teachers_needed(run))
     assert needed <= {"audio", "fusion"}
@@ -187,9 +205,10 @@ def test_every_method_teaches_a_student_that_sees(
 
 
 @ALL
-def test_modality_dropout_goes_with_every_method(data: TransferSet, method: dict[str, Any]) -> None:
-    plain, dropped = (
-        train(small_run(method=method, training={"modality_dropout": p}), data, ListReporter(), threads=1)
-        for p in (0.0, 0.4)
-    )
-    assert [c["loss"] for c in plain.curves] != [c["loss"] for c in dropped.curves]
+def test_modality_dropout_goes_with_every_method(
+    data: TransferSet, plain: Callable[[dict[str, Any]], Trained], method: dict[str, Any]
+) -> None:
+    run = small_run(method=method, training={"modality_dropout": 0.4})
+    dropped, (whole, _) = train(run, data, ListReporter(), threads=1), plain(method)
+    assert small_run(method=method).training.modality_dropout == 0
+    assert [c["loss"] for c in whole.curves] != [c["loss"] for c in dropped.curves]

@@ -17,9 +17,18 @@ from trainables.standin.clips import planes, write_clip
 from trainables.standin.faces import SIZE
 from trainables.standin.films import RATE, Film
 from trainables.standin.rules import Line, plan
-from trainables.standin.writer import FOLDERS, HEADER, write_tree
+from trainables.standin.writer import FOLDERS, HEADER, Spoken, write_tree
 
 SEEN = StandInSpec(utterances=24, modalities=("text", "visual"))
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Spoken]]:
+    """The tree of SEEN by one process after another, and what came of its lines."""
+    folder = tmp_path_factory.mktemp("seen")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "BLOCK", 8)
+        return folder, list(write_tree(SEEN, folder, workers=1))
 
 
 def place(line: Line) -> str:
@@ -52,31 +61,30 @@ def test_text_alone_writes_the_csv_files_and_no_clip(tmp_path: Path) -> None:
         assert len({(row["Season"], row["Episode"], row["StartTime"]) for row in rows}) == len(rows)
 
 
-def test_pictures_alone_are_clips_without_sound(tmp_path: Path) -> None:
-    said = list(write_tree(SEEN, tmp_path, workers=1))
-    lines = plan(SEEN)
+def test_pictures_alone_are_clips_without_sound(seen: tuple[Path, list[Spoken]]) -> None:
+    (folder, said), lines = seen, plan(SEEN)
     assert [one.uid for one in said] == [line.uid for line in lines]
     assert not any(one.words or one.phones for one in said)
-    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.mp4")) == sorted(map(place, lines))
-    with av.open(str(tmp_path / place(lines[0]))) as clip:
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*.mp4")) == sorted(map(place, lines))
+    with av.open(str(folder / place(lines[0]))) as clip:
         assert [stream.type for stream in clip.streams] == ["video"]
 
 
-def test_a_clip_holds_the_film_of_its_line(tmp_path: Path) -> None:
-    list(write_tree(SEEN, tmp_path, workers=1))
+def test_a_clip_holds_the_film_of_its_line(seen: tuple[Path, list[Spoken]]) -> None:
     for line in plan(SEEN)[:6]:
         drawn = np.stack([np.asarray(face, dtype=np.float64) for face in Film.of(line)])
-        read = pictures(tmp_path / place(line))
+        read = pictures(seen[0] / place(line))
         assert read.shape == drawn.shape == (len(Film.of(line)), SIZE, SIZE, 3)
         assert np.abs(read - drawn).mean() < 6
 
 
-def test_the_bytes_do_not_depend_on_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bytes_do_not_depend_on_the_workers(
+    seen: tuple[Path, list[Spoken]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(writer, "BLOCK", 8)
-    for workers in (1, 3):
-        list(write_tree(SEEN, tmp_path / str(workers), workers))
+    list(write_tree(SEEN, tmp_path, workers=3))
     for line in plan(SEEN):
-        one, three = ((tmp_path / workers / place(line)).read_bytes() for workers in ("1", "3"))
+        one, three = ((folder / place(line)).read_bytes() for folder in (seen[0], tmp_path))
         assert one == three
 
 
