@@ -32,7 +32,7 @@ def memory() -> dict[str, int]:
 def measured_work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -> dict[str, float]:
     """A trial that reads every row of the transfer set, waits for the others, and notes its private memory."""
     values = student_work(job, run, number, reporter)
-    data = transfer_set(job.storage, job.transfer_set, job.cache)
+    data = transfer_set(job.storage, job.transfer_set(run.fold), job.cache)
     frames = data.streams["audio"].values
     read, size = float(frames.astype("float32").sum()), frames.nbytes
     folder = Path(job.cache)
