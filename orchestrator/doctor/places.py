@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
+from orchestrator.corpora import ALIGNED
 from orchestrator.doctor.finding import Finding, brief
 from orchestrator.doctor.packages import installed
 from orchestrator.settings import CORPORA, FILE, GPU, Settings
@@ -19,6 +20,7 @@ def strangers(settings: Settings) -> list[Finding]:
     """Variables that look like ours and are none: mostly slips of the pen."""
     known = {f"ORCH_{name.upper()}" for name in Settings.model_fields}
     known |= {f"ORCH_CORPORA__{name.upper()}" for name in CORPORA}
+    known |= {f"ORCH_ALIGNMENTS__{name.upper()}" for name in ALIGNED}
     unknown = sorted(name for name in os.environ if name.upper().startswith("ORCH_") and name.upper() not in known)
     return [Finding("environment", "warn", f"{name} is no setting of ours", f"unset {name}") for name in unknown]
 

@@ -98,7 +98,8 @@ def test_a_long_list_of_faults_is_cut() -> None:
 def test_a_slip_of_the_pen_in_the_environment_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert places.strangers(settings()) == []
     monkeypatch.setenv("ORCH_STORGE", "/data")
-    monkeypatch.setenv("ORCH_STORAGE", "/data")
+    for name in ("ORCH_STORAGE", "ORCH_CORPORA__MELD", "ORCH_ALIGNMENTS__STANDIN"):
+        monkeypatch.setenv(name, "/data")
     assert [one.told for one in places.strangers(settings())] == ["ORCH_STORGE is no setting of ours"]
 
 
