@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import Interrupted, SettingsError
+from orchestrator.errors import Interrupted, SettingsError, StageError
 from orchestrator.interrupts import take_sigterm, terminable
 from orchestrator.launch.access import as_client, authenticated, kind_of, mismatch, reach, refused
 from orchestrator.launch.error_lines import first_line
@@ -33,11 +33,13 @@ from trainables.storage import Storage
 OBJECT_STORE_BYTES = 128 * 1024**2
 """Data reaches workers as memory-mapped files, so the object store carries messages only."""
 DRIVERS = 1024
+STARTS = 3
 _PREFIX = "orch-ray-"
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -52,7 +54,8 @@ ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "120",
 }
-"""Set where the user has not set them. Tune's own snapshots are of no use: the journal is what is resumed."""
+"""Set where the user has not set them. Tune's own snapshots are of no use: the journal is what is resumed. What Ray
+would print of lost nodes and processes into the display, the trials' records tell."""
 
 
 FORWARDED = (
@@ -80,8 +83,6 @@ def connected(
     Of an existing cluster every node is asked whether it runs the same code and reaches `storage`; SettingsError
     names one that does not. Ctrl-C and SIGTERM inside become Interrupted, after the cluster has been let go.
     """
-    import ray
-
     existing = kind_of(address) != "local"
     with (
         _environment(storage if existing else None, token=not existing),
@@ -89,6 +90,8 @@ def connected(
         tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True) as temp,
         ExitStack() as stack,
     ):
+        import ray  # reads the environment once
+
         _remove_leftovers()
         try:
             if existing and address:
@@ -108,18 +111,28 @@ def connected(
 
 
 def _start(cpus: int | None, dashboard: bool, temp: str) -> None:
+    """Again where Ray, which waits for half a minute, found the machine too busy to start it."""
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=cpus,
-        resources={DRIVER_RESOURCE: DRIVERS},
-        include_dashboard=dashboard,
-        dashboard_host="127.0.0.1",
-        object_store_memory=OBJECT_STORE_BYTES,
-        _temp_dir=temp,
-        **_quiet(),
-    )
+    for tries in range(STARTS, 0, -1):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                resources={DRIVER_RESOURCE: DRIVERS},
+                include_dashboard=dashboard,
+                dashboard_host="127.0.0.1",
+                object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=temp,
+                **_quiet(),
+            )
+            return
+        except Exception as error:  # Ray's own has no class
+            ray.shutdown()
+            if "timed out during startup" not in str(error):
+                raise
+            if tries == 1:
+                raise StageError(f"Ray did not start, {STARTS} times: is this machine overloaded?") from error
 
 
 def _join(address: str) -> None:

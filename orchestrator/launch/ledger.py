@@ -149,6 +149,7 @@ class Ledger:
             if loss.wait:
                 self._not_before[number] = time.monotonic() + WAIT_SECONDS * 2 ** (losses - 1)
             self._change(self.records[number], "queued")
+            self._observer.message(f"{self.records[number].name}: {loss.reason}; it is started again", "warning")
         if self._in_a_row >= self._most_in_a_row:
             self.closing = True
             self.fault = MachineError(
