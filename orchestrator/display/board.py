@@ -49,6 +49,8 @@ class Board(Observer):
     clock: Callable[[], float] = time.time
     stages: dict[StageName, StageView] = field(default_factory=lambda: {name: StageView() for name in STAGES})
     trials: dict[int, TrialRecord] = field(default_factory=dict)
+    ended: list[int] = field(default_factory=list)
+    """Numbers of the finished trials as they were told; their times are by the clocks of several drivers."""
     models: list[ModelRow] = field(default_factory=list)
     widest: int = 1
     """Most trials that were seen running at once: the concurrency as it really is."""
@@ -78,6 +80,8 @@ class Board(Observer):
     def trial_changed(self, trial: TrialRecord) -> None:
         with self.lock:
             self.trials[trial.number] = trial.model_copy(update={"reports": list(trial.reports)})
+            if trial.finished and trial.number not in self.ended:
+                self.ended.append(trial.number)
             self.widest = max(self.widest, self.count("running"))
 
     def trial_reported(self, trial: TrialRecord, report: Report) -> None:

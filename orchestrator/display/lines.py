@@ -40,7 +40,7 @@ def sweep_words(board: Board) -> str:
 def shown_trials(board: Board, best: TrialRecord | None) -> list[TrialRecord]:
     """At most ROWS: the best, the running, then the latest to end; in order of number."""
     running = [trial for trial in board.trials.values() if trial.state == "running"]
-    ended = sorted((t for t in board.trials.values() if t.finished), key=lambda t: t.ended, reverse=True)
+    ended = [board.trials[number] for number in reversed(board.ended)]
     chosen = {trial.number: trial for trial in [*([best] if best else []), *running, *ended][:ROWS]}
     return [chosen[number] for number in sorted(chosen)]
 

@@ -147,7 +147,7 @@ def test_time_left(
 
 def test_rows_go_to_the_best_the_running_and_the_latest(board: Board) -> None:
     for number in range(20):
-        board.trial_changed(trial(number, scores=(0.9 if number == 3 else 0.1,), started=1, ended=2.0 + number))
+        board.trial_changed(trial(number, scores=(0.9 if number == 3 else 0.1,), started=1, ended=100.0 - number))
     board.trial_changed(trial(20, "running", started=50))
     shown = [one.number for one in shown_trials(board, board.best())]
     assert shown == [3, 14, 15, 16, 17, 18, 19, 20]
