@@ -10,7 +10,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, TypeVar
 
 from orchestrator.errors import SettingsError
@@ -101,6 +101,25 @@ def head_client(place: str) -> Any:
 
     ensure_token_if_auth_enabled(create_token_if_missing=False)  # the client would end the process
     return GcsClient(address=place)
+
+
+def check_member(address: str) -> None:
+    """SettingsError where this machine is none of the cluster at host:port: Ray would end the process."""
+    nodes = head_client(found(address)).get_all_node_info(timeout=REACH_SECONDS)
+    if not any(is_mine(node.node_manager_address) for node in nodes.values()):
+        raise SettingsError(
+            f"RAY_ADDRESS {address!r}: by host:port a driver must run on a machine of the cluster, and this is "
+            f"none; from elsewhere give ray://head:{CLIENT_PORT}, or send the sweep there with `orch submit`"
+        )
+
+
+def is_mine(address: str) -> bool:
+    """Whether the address is one of this machine's: only then can it be listened at."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.bind((address, 0))
+        return True
+    return False
 
 
 def _ask_client(address: str, place: str) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 from orchestrator.errors import Interrupted, SettingsError, StageError
 from orchestrator.interrupts import take_sigterm, terminable
-from orchestrator.launch.access import as_client, authenticated, kind_of, mismatch, reach, refused
+from orchestrator.launch.access import as_client, authenticated, check_member, kind_of, mismatch, reach, refused
 from orchestrator.launch.error_lines import first_line
 from orchestrator.launch.nodes import check_nodes
 from orchestrator.launch.placement import DRIVER_RESOURCE, Cluster, current
@@ -141,19 +141,15 @@ def _join(address: str) -> None:
 
     quiet, variables = _quiet(), worker_environment(os.environ)
     reach(address)
+    if kind_of(address) != "client":
+        check_member(address)
     try:
         as_client(partial(ray.init, address, runtime_env={"env_vars": variables}, **quiet))
     except AuthenticationError as error:
         raise refused(f"RAY_ADDRESS {address!r}") from error
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-        told = mismatch(error) or f"the cluster answers, but Ray cannot join it ({first_line(error)}); {_ELSEWHERE}"
+        told = mismatch(error) or f"the cluster answers, but Ray cannot join it ({first_line(error)})"
         raise SettingsError(f"RAY_ADDRESS {address!r}: {told}") from error
-
-
-_ELSEWHERE = (
-    "by host:port this process must run on a machine of the cluster; from elsewhere give ray://head:10001, or send "
-    "the sweep there with `orch submit`"
-)
 
 
 def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,6 @@ is lost, submitting the same again goes on with what the storage holds.
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from orchestrator.errors import SettingsError
+from orchestrator.launch.access import is_mine
 from orchestrator.launch.dashboard import asked, dashboard_client
 from orchestrator.launch.job_request import EXPERIMENT, STOP_SECONDS, STORAGE, USER, JobRequest, lay_out
 from orchestrator.settings import Settings
@@ -65,7 +65,7 @@ class Jobs:
         """Whether the cluster is this machine alone."""
         nodes = self._ask(lambda: self._client._do_request("GET", "/nodes?view=summary").json())
         with suppress(KeyError, TypeError):
-            return all(_is_mine(node["ip"]) for node in nodes["data"]["summary"])
+            return all(is_mine(node["ip"]) for node in nodes["data"]["summary"])
         return False
 
     def submit(self, request: JobRequest, *, again: bool = False) -> Job:
@@ -207,11 +207,3 @@ def _lost() -> tuple[type[Exception], ...]:
     import aiohttp
 
     return (RuntimeError, OSError, aiohttp.ClientError, asyncio.TimeoutError)
-
-
-def _is_mine(address: str) -> bool:
-    """Whether the address is one of this machine's: only then can it be listened at."""
-    with suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as probe:
-        probe.bind((address, 0))
-        return True
-    return False

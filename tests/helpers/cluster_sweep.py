@@ -26,6 +26,8 @@ from trainables.spec import RunSpec
 from trainables.storage import Storage
 
 FOLDER = "sweeps/fake"
+CPUS = 0.9
+"""So that a node of one CPU has room for one worker, and for the driver of a trial of two."""
 
 
 def shared_work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -> dict[str, float]:
@@ -47,7 +49,7 @@ class Lines(Observer):
 
 
 def plan(storage: str, trials: int, workers: int) -> SweepPlan:
-    resources = {"trial": {"workers": workers, "cpus": 0.5}}
+    resources = {"trial": {"workers": workers, "cpus": CPUS}}
     spec = experiment(scheduler={"type": "none"}, epochs=3, resources=resources)
     cache = os.environ.get("ORCH_CACHE") or f"{tempfile.gettempdir()}/orch-cache"
     return SweepPlan(spec, storage, FOLDER, ("0" * 16,), cache, trials, None)
