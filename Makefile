@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# Processes that `make test` runs tests in; 0: its own alone.
+WORKERS ?= 2
 
 .PHONY: setup setup-services sweep test chaos check bench format clean
 
@@ -22,7 +24,7 @@ sweep: setup
 	$(BIN)/orch sweep cmd-meld
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 chaos: setup setup-services
 	$(BIN)/python -m pytest tests/chaos
