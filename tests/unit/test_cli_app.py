@@ -12,7 +12,20 @@ from orchestrator.commands import options
 from orchestrator.errors import ExperimentError, Interrupted, StageError
 from tests.helpers.cli import bare_machine, orch
 
-COMMANDS = ("sweep", "submit", "attach", "stop", "status", "prepare", "check", "show", "sync", "schema", "ui", "doctor")
+COMMANDS = (
+    "sweep",
+    "submit",
+    "attach",
+    "stop",
+    "status",
+    "prepare",
+    "check",
+    "show",
+    "sync",
+    "schema",
+    "ui",
+    "doctor",
+)
 
 
 @pytest.fixture(autouse=True)
