@@ -75,9 +75,9 @@ class Stages:
         from trainables.teachers.identity import prefix
 
         def work() -> str:
+            self._cluster()
             from orchestrator.launch.teach import run_teach
 
-            self._cluster()
             run_teach(
                 self.plan.folds,
                 storage=self.root,
@@ -96,9 +96,9 @@ class Stages:
         from trainables.transfer_set import prefix
 
         def work() -> str:
+            self._cluster()
             from orchestrator.launch.harvest import run_harvest
 
-            self._cluster()
             run_harvest(
                 self.plan.folds,
                 storage=self.root,
@@ -122,10 +122,10 @@ class Stages:
         finished = [trial for trial in found if trial.settled]
 
         def work() -> str:
-            from orchestrator.launch.sweep import SweepPlan, run_sweep
-
             self._readable()
             self._cluster()
+            from orchestrator.launch.sweep import SweepPlan, run_sweep
+
             plan = SweepPlan(
                 spec=self.plan.spec,
                 storage=self.root,
@@ -175,11 +175,11 @@ class Stages:
 
     def _confirm(self, models: list[ConfirmedModel], tried: Evaluations) -> None:
         """The models, then the damaged test splits that are not there, then the evaluations on them."""
+        self._readable()
+        self._cluster()
         from orchestrator.launch.confirm import Job, ModelJob, RobustnessJob, run_jobs
         from orchestrator.launch.harvest import run_shards
 
-        self._readable()
-        self._cluster()
         total, count = len(models) + len(tried.missing), 0
         resources = self.plan.spec.resources
 
@@ -252,7 +252,7 @@ class Stages:
             materialise(self.storage, transfer_set, self.settings.cache / "transfer_sets")
 
     def _cluster(self) -> None:
-        """Connect to Ray, once."""
+        """Connect to Ray, once; before anything is imported that imports Ray, which reads its environment then."""
         if self._connected:
             return
         from orchestrator.launch.cluster import connected
