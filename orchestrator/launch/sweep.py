@@ -15,6 +15,7 @@ from typing import Any
 from orchestrator.errors import Interrupted, StageError
 from orchestrator.events import Observer, TrialRecord
 from orchestrator.experiment import ExperimentSpec
+from orchestrator.interrupts import exit_in_time
 from orchestrator.journal import Journal
 from orchestrator.launch.error_lines import last_line
 from orchestrator.launch.growth import wanted
@@ -173,7 +174,7 @@ def _name(trial: Any) -> str:
 @contextmanager
 def _stopper(ledger: Ledger) -> Iterator[Any]:
     """A Tune stopper by the ledger, which the first SIGINT or SIGTERM closes; a second one is a KeyboardInterrupt
-    at once."""
+    at once. After SIGTERM the journal is in order in time, whatever Tune still waits for."""
     from ray.tune import Stopper
 
     class Signalled(Stopper):  # type: ignore[misc]
@@ -192,6 +193,8 @@ def _stopper(ledger: Ledger) -> Iterator[Any]:
         if ledger.closing:
             raise KeyboardInterrupt
         ledger.closing = True
+        if number == signal.SIGTERM:
+            exit_in_time(ledger.interrupt)
 
     if threading.current_thread() is not threading.main_thread():
         yield stopper
