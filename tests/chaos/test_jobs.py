@@ -91,10 +91,9 @@ def formula_job(settings: Settings, jobs: Jobs, name: str, trials: int, pause: f
     """A sweep by formula in place of `orch sweep`, all else as `orch submit` would send it."""
     spec = experiment().model_copy(update={"name": name})
     request = job_request(name, spec, settings, Flags("laptop"), here=jobs.here())
-    command = ["python", "-m", "tests.helpers.cluster_sweep", request.storage, str(trials), "1"]
+    command = ["python", "-m", "tests.helpers.cluster_sweep", request.storage, str(trials), "1", str(pause)]
     files = {**request.files, "tests": REPOSITORY / "tests"}
-    variables = {**request.variables, "PAUSE": str(pause)}
-    return request.model_copy(update={"command": command, "files": files, "variables": variables})
+    return request.model_copy(update={"command": command, "files": files})
 
 
 def until_trials(job: Job, count: int) -> None:
@@ -184,7 +183,7 @@ def test_nothing_secret_is_sent(desk: Desk, jobs: Jobs, monkeypatch: pytest.Monk
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "planted-secret")
     job = jobs.submit(formula_job(load(), jobs, "secrets", 1, 0))
     details = str(jobs._client._do_request("GET", f"/api/jobs/{job.id}").json())
-    assert "PAUSE" in details
+    assert "tests.helpers.cluster_sweep" in details
     assert "planted-secret" not in details
     assert TOKEN not in details
 

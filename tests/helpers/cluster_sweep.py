@@ -1,6 +1,6 @@
 """A sweep by formula on a cluster that others have started, in a process of its own; also as a job there.
 
-Arguments: storage root, trials, workers of a trial. `PAUSE` in the environment: seconds that an epoch takes.
+Arguments: storage root, trials, workers of a trial, seconds that an epoch takes.
 Nothing is shared but the storage: each epoch that is run is an object `ran/<trial>-<epoch>-<host>-<process>` there.
 """
 
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from orchestrator.events import Observer, TrialRecord
@@ -26,15 +27,15 @@ from trainables.spec import RunSpec
 from trainables.storage import Storage
 
 FOLDER = "sweeps/fake"
-CPUS = 0.9
+CPUS = float(os.environ.get("CPUS", "0.9"))
 """So that a node of one CPU has room for one worker, and for the driver of a trial of two."""
 
 
-def shared_work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -> dict[str, float]:
+def shared_work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter, *, pause: float) -> dict[str, float]:
     """Epochs by formula, told to the storage alone."""
     value = 0.0
     for epoch in range(restored(reporter) + 1, run.training.epochs + 1):
-        time.sleep(float(os.environ.get("PAUSE", "0")))
+        time.sleep(pause)
         job.sweep_storage.write_text(f"ran/{number}-{epoch}-{socket.gethostname()}-{os.getpid()}", "")
         value = score(run, epoch)
         reporter.report(epoch, {"dev/weighted_f1": value})
@@ -64,12 +65,12 @@ def ran(storage: Storage) -> Mapping[tuple[int, int], set[str]]:
     return found
 
 
-def main(storage: str, trials: int, workers: int) -> int:
+def main(storage: str, trials: int, workers: int, pause: float) -> int:
     wanted, root = plan(storage, trials, workers), Storage(storage)
     try:
         with connected(os.environ["RAY_ADDRESS"], cpus=None, storage=root, cache=Path(wanted.cache)):
             note_sweep(root, FOLDER, trials)
-            run_sweep(wanted, Lines(), work=shared_work)
+            run_sweep(wanted, Lines(), work=partial(shared_work, pause=pause))
     except OrchError as error:
         print(f"error: {error}", flush=True)
         return error.exit_code
@@ -78,4 +79,4 @@ def main(storage: str, trials: int, workers: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))
