@@ -24,7 +24,7 @@ from orchestrator.lease import driving
 from orchestrator.plan import Plan, generation, make_plan
 from orchestrator.recording import Recorder, recording
 from orchestrator.settings import Settings
-from orchestrator.stages import Stages
+from orchestrator.stages import SCRATCH, Stages
 from orchestrator.summary import Summary, TrialCounts
 from orchestrator.tracking.client import shown
 from trainables.artifacts import Record, fingerprint
@@ -98,6 +98,7 @@ def _stages(  # noqa: PLR0917
     with ExitStack() as resources:
         home = Storage(settings.storage).at(folder)
         lease = resources.enter_context(driving(home, folder, lambda text: observer.message(text, "warning")))
+        home.remove(SCRATCH)  # of a driver that was killed
         note_sweep(Storage(settings.storage), folder, trials)
         recorder = resources.enter_context(
             recording(plan, settings, folder, observer, holds=lambda: lease.taken_by is None)

@@ -23,6 +23,9 @@ from orchestrator.summary import StageSummary
 from trainables.artifacts import Record, publish, read_record
 from trainables.storage import Storage
 
+SCRATCH = "ray"
+"""Folder of a sweep in which Ray writes on a cluster of others; nothing in it is read."""
+
 if TYPE_CHECKING:
     from orchestrator.evaluations import Confirmed, Evaluations
     from orchestrator.leaderboard import Candidate
@@ -258,7 +261,13 @@ class Stages:
         from orchestrator.launch.cluster import connected
         from orchestrator.launch.placement import check_resources
 
-        there = connected(self.settings.ray_address, cpus=None, storage=self.storage, cache=self.settings.cache)
+        there = connected(
+            self.settings.ray_address,
+            cpus=None,
+            storage=self.storage,
+            cache=self.settings.cache,
+            scratch=self.storage.at(f"{self.sweep_folder}/{SCRATCH}"),
+        )
         cluster = self.resources.enter_context(there)
         check_resources(cluster, self.plan.spec.resources, done=self.done)
         self._connected = True

@@ -27,7 +27,7 @@ from orchestrator.launch.access import as_client, authenticated, check_member, k
 from orchestrator.launch.error_lines import first_line
 from orchestrator.launch.nodes import check_nodes
 from orchestrator.launch.placement import DRIVER_RESOURCE, Cluster, current
-from orchestrator.launch.ray_folder import ROOT
+from orchestrator.launch.ray_folder import FOLDER, ROOT
 from trainables.storage import Storage
 
 OBJECT_STORE_BYTES = 128 * 1024**2
@@ -77,15 +77,17 @@ def connected(
     dashboard: bool = False,
     storage: Storage | None = None,
     cache: Path | None = None,
+    scratch: Storage | None = None,
 ) -> Iterator[Cluster]:
     """Connect to `address`, or start a local cluster of `cpus` (all of this machine's where None).
 
     Of an existing cluster every node is asked whether it runs the same code and reaches `storage`; SettingsError
-    names one that does not. Ctrl-C and SIGTERM inside become Interrupted, after the cluster has been let go.
+    names one that does not. Ray writes there to `scratch`, by default below `storage`. Ctrl-C and SIGTERM inside
+    become Interrupted, after the cluster has been let go.
     """
     existing = kind_of(address) != "local"
     with (
-        _environment(storage if existing else None, token=not existing),
+        _environment(scratch or (storage and storage.at(FOLDER)) if existing else None, token=not existing),
         terminable(),
         tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True) as temp,
         ExitStack() as stack,
@@ -170,14 +172,14 @@ def _quiet() -> dict[str, Any]:
 
 
 @contextmanager
-def _environment(storage: Storage | None, *, token: bool) -> Iterator[None]:
+def _environment(scratch: Storage | None, *, token: bool) -> Iterator[None]:
     """`ENVIRONMENT` and a token of its own for as long as the cluster lives; what the user has set stays."""
     before = dict(os.environ)
     wanted = dict(ENVIRONMENT)
     if token and before.get("RAY_AUTH_MODE") != "disabled":
         wanted["RAY_AUTH_TOKEN"] = _token()  # without one Ray would write its own to the home folder
-    if storage is not None:
-        wanted[ROOT] = storage.root
+    if scratch is not None:
+        wanted[ROOT] = scratch.root
     os.environ.update({name: value for name, value in wanted.items() if name not in before})
     try:
         yield

@@ -98,10 +98,8 @@ class _Heard:
 
 def _fit(config: dict[str, Any], need: GroupResources, heard: _Heard) -> BaseException | None:
     """Ray Train in a thread of its own, its messages in this one; returns how it failed, and leaves nothing."""
-    from ray.util.queue import Queue
-
     failure: list[BaseException] = []
-    queue = Queue(actor_options={"num_cpus": 0})
+    queue = _queue()
     with ray_folder("orch-train-") as folder:
         train = trainer(_worker, {**config, "queue": queue}, need, folder)
 
@@ -124,6 +122,16 @@ def _fit(config: dict[str, Any], need: GroupResources, heard: _Heard) -> BaseExc
             heard.controllers.clear()
             queue.shutdown(force=True)
     return failure[0] if failure else None
+
+
+def _queue() -> Any:
+    """On this node: lost with this process, and not with some other machine."""
+    import ray
+    from ray.util.queue import Queue
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
 
 
 def _listen(queue: Any, thread: threading.Thread, need: GroupResources, heard: _Heard) -> None:

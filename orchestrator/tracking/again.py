@@ -23,7 +23,7 @@ from orchestrator.tracking.writer import Writer
 from trainables.errors import MachineError
 
 PATIENCE = 120.0
-"""Seconds for which a store that is away is tried again."""
+"""Seconds that are waited in all for a store that is away."""
 _BATCH = 200
 """Most events after which the store must have confirmed."""
 
@@ -136,14 +136,14 @@ class _Line:
         self._said = False
 
     def persist(self, call: Callable[[], Any]) -> Any:
-        end, wait = time.monotonic() + self._patience, 0.5
+        left, wait = self._patience, 0.5
         while True:
             try:
                 return call()
             except Exception as error:
-                self._lost(error, time.monotonic() + wait > end)
+                self._lost(error, left < wait)
             time.sleep(wait)
-            wait = min(2 * wait, 15.0)
+            left, wait = left - wait, min(2 * wait, 15.0)
 
     def _lost(self, error: Exception, over: bool) -> None:
         if lasting(error):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from trainables.spec.base import in_order
 from trainables.spec.student import StudentSpec
 from trainables.storage import sha256
 
+_CODE = "orch.code"
 _REQUIRED = ("mlflow", "fsspec", "numpy", "pandas", "pydantic", "safetensors", "scikit-learn", "scipy", "torch")
 """What loading a student imports."""
 
@@ -44,38 +46,64 @@ def log_student(client: Any, experiment_id: str, run_id: str, folder: Path, even
     nothing is pickled.
     """
     facts = json.loads((folder / "student.json").read_text("utf-8"))
-    made = {**event, "weights": sha256(folder / "student.safetensors")}
-    model_id, ready = _made(client, experiment_id, run_id, facts, made)
-    if ready:
+    made = {**event, "weights": sha256(folder / "student.safetensors"), "code": _code_digest()}
+    model = _made(client, experiment_id, run_id, facts, made)
+    model_id = str(model.model_id)
+    if str(model.status) == "READY":
         return model_id
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "model"
         _save(folder, target, facts, model_id, run_id)
-        client.log_model_artifacts(model_id, str(target))
+        _upload(client, model_id, target, {} if model.tags.get(_CODE) != made["code"] else _there(client, model_id))
     _joined(client, run_id, model_id)
     client.finalize_logged_model(model_id, "READY")
     return model_id
 
 
-def _made(
-    client: Any, experiment_id: str, run_id: str, facts: Mapping[str, Any], event: Mapping[str, Any]
-) -> tuple[str, bool]:
-    """(id, whether all of it is there) of the model, created where there is none."""
+def _made(client: Any, experiment_id: str, run_id: str, facts: Mapping[str, Any], event: Mapping[str, Any]) -> Any:
+    """MLflow's entity of the model, created where there is none; READY once all of it is there."""
     same = f"name = '{event['name']}' AND tags.`orch.weights` = '{event['weights']}'"
     found = [one for one in client.search_logged_models([experiment_id], same) if one.source_run_id == run_id]
     if found:
-        known = min(found, key=lambda one: str(one.status) != "READY")
-        return str(known.model_id), str(known.status) == "READY"
+        return min(found, key=lambda one: str(one.status) != "READY")
     params = {k: v[:6000] for k, v in flatten({"student": facts["student"]}).items()}
     tags = {
         "orch.weights": event["weights"],
         STAND_IN: str(event["stand_in"]).lower(),
         "orch.transfer_set": facts["transfer_set"],
+        _CODE: event["code"],
     }
-    logged = client.create_logged_model(
+    return client.create_logged_model(
         experiment_id, event["name"], source_run_id=run_id, tags=tags, params=params, model_type="student"
     )
-    return str(logged.model_id), False
+
+
+def _upload(client: Any, model_id: str, folder: Path, there: Mapping[str, int | None]) -> None:
+    """File by file, but for those that are `there` in their size: on a line that often breaks the hundreds of files
+    of a model would never arrive in one go."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        place = path.relative_to(folder)
+        if there.get(place.as_posix(), -1) != path.stat().st_size:
+            under = place.parent.as_posix() if place.parent.parts else None
+            client.log_model_artifact(model_id, str(path), under)
+
+
+def _there(client: Any, model_id: str, under: str | None = None) -> dict[str, int | None]:
+    """The files of a model by their path, with their sizes."""
+    found: dict[str, int | None] = {}
+    for one in client.list_logged_model_artifacts(model_id, under):
+        found |= _there(client, model_id, one.path) if one.is_dir else {one.path: one.file_size}
+    return found
+
+
+def _code_digest() -> str:
+    """Of the code that goes with the model."""
+    import trainables
+
+    package = Path(trainables.__file__).parent
+    files = sorted(package.rglob("*.py"))
+    told = "".join(f"{path.relative_to(package)} {sha256(path)}\n" for path in files)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _joined(client: Any, run_id: str, model_id: str) -> None:
