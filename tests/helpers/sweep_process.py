@@ -1,4 +1,4 @@
-"""A sweep in a process of its own, to be killed; arguments: folder, trials, concurrency."""
+"""A sweep in a process of its own, to be killed; arguments: folder, trials, concurrency, address of a cluster."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from orchestrator.launch.sweep import SweepPlan, run_sweep
 from tests.helpers.trials import experiment, formula_work
 
 
-def main(folder: Path, trials: int, concurrency: int) -> int:
+def main(folder: Path, trials: int, concurrency: int, address: str | None = None) -> int:
     storage, cache = str(folder / "store"), str(folder / "cache")
     plan = SweepPlan(experiment(), storage, "sweeps/fake", ("0" * 16,), cache, trials, concurrency)
     try:
-        with connected(None, cpus=2):
+        with connected(address, cpus=None if address else 2):
             run_sweep(plan, Observer(), work=formula_work)
     except Interrupted as error:
         return error.exit_code
@@ -24,4 +24,4 @@ def main(folder: Path, trials: int, concurrency: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]))

@@ -1,4 +1,4 @@
-"""Notice of an end: signals in a process of its own, checkpoints that survive it, loops that heed it."""
+"""Notice of an end: signals in processes of their own, checkpoints that survive it, loops that heed it."""
 
 from __future__ import annotations
 
@@ -61,6 +61,50 @@ while thread.is_alive():  # as the main thread of a worker, which looks in again
 def test_sigterm_is_a_notice_while_there_is_work(kind: str, seconds: float, code: int, told: list[str]) -> None:
     command = [sys.executable, "-c", WORKER, kind, str(seconds)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.splitlines()) == (code, told), done.stderr
+
+
+STUCK = """
+import os, signal, sys, time
+from orchestrator import interrupts
+interrupts.LAST_SECONDS = 0.5
+
+def stuck():
+    "As in a call that waits for a cluster which has ended."
+    while True:
+        try:
+            if sys.argv.pop() == "stuck":
+                os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            print("asked", flush=True)
+            sys.argv.append("")
+
+if sys.argv[1] == "nested":
+    try:
+        with interrupts.terminable():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+    except KeyboardInterrupt:
+        print("ended", flush=True)
+    time.sleep(2)
+    sys.exit(7)
+with interrupts.terminable():
+    if sys.argv[1] == "last":
+        interrupts.exit_in_time(lambda: print("last", flush=True))
+    stuck()
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "told"), [("nested", 7, ["ended"]), ("last", 130, ["last"]), ("stuck", 130, ["asked"])]
+)
+def test_after_sigterm_the_process_ends_in_time_unless_it_has_come_out(
+    kind: str, code: int, told: list[str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STUCK, kind], capture_output=True, text=True, timeout=60, check=False
+    )
     assert (done.returncode, done.stdout.splitlines()) == (code, told), done.stderr
 
 
