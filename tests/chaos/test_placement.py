@@ -22,11 +22,12 @@ from orchestrator.launch.pool import Failure, attempted, pool_of
 from orchestrator.launch.reporters import Checkpoints, StoredReporter, silent
 from orchestrator.launch.shapes import Need, need_of, slots
 from orchestrator.launch.sweep import SweepPlan, run_sweep
+from orchestrator.launch.trial import TrialJob
 from orchestrator.resources import PoolResources, Resources, TeacherResources
 from tests.helpers.services.ray import RayNodes, ray_nodes
 from tests.helpers.teachers import CORPUS, small_corpus, small_run
-from tests.helpers.trials import experiment, formula_work, score
-from trainables.reporter import ListReporter
+from tests.helpers.trials import experiment, score
+from trainables.reporter import ListReporter, Reporter
 from trainables.spec import RunSpec
 from trainables.storage import Storage
 
@@ -69,7 +70,18 @@ class Slow(Observer):
     """A driver that takes longer over an epoch than the trial does."""
 
     def trial_reported(self, trial: TrialRecord, report: Report) -> None:
-        time.sleep(1.0)
+        time.sleep(0.6)
+
+
+def together(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -> dict[str, float]:
+    """Epochs by formula that all workers of a trial run side by side."""
+    import torch.distributed as dist
+
+    for epoch in range(1, run.training.epochs + 1):
+        dist.barrier()
+        time.sleep(0.4)
+        reporter.report(epoch, {"dev/weighted_f1": score(run, epoch), "loss": 1 / epoch})
+    return {"weighted_f1": score(run, run.training.epochs)}
 
 
 def test_a_plan_that_could_deadlock_is_refused_and_runs_as_advised_and_leaves_nothing(
@@ -84,11 +96,11 @@ def test_a_plan_that_could_deadlock_is_refused_and_runs_as_advised_and_leaves_no
         advised = re.search(r"trial\.cpus to at most ([0-9.]+)", str(refused.value))
         assert advised is not None
         given["trial"]["cpus"] = float(advised[1])  # type: ignore[assignment]
-        spec = experiment(resources=given, epochs=4)
+        spec = experiment(resources=given, epochs=10)
         check_resources(cluster, spec.resources)
         (tmp_path / "cache").mkdir()
         plan = SweepPlan(spec, str(tmp_path / "store"), "sweeps/two", ("0" * 16,), str(tmp_path / "cache"), 5, None)
-        records = run_sweep(plan, Slow(), work=formula_work)
+        records = run_sweep(plan, Slow(), work=together)
         until(lambda: set(states()) == {"REMOVED"}, "end of every placement group")
         until(lambda: not living(), "end of every process")
     ended = [record.state for record in records]
@@ -96,14 +108,13 @@ def test_a_plan_that_could_deadlock_is_refused_and_runs_as_advised_and_leaves_no
     for record in records:
         assert [report.epoch for report in record.reports] == list(range(1, record.epochs + 1))
         if record.state == "completed":
-            run = spec.run.model_copy(update={})
-            assert record.epochs == 4 and record.values == {"weighted_f1": pytest.approx(_best(record, run))}
+            assert record.epochs == 10 and record.values == {"weighted_f1": pytest.approx(_best(record, spec.run))}
 
 
 def _best(record: TrialRecord, run: RunSpec) -> float:
     from orchestrator.space import with_values
 
-    return score(with_values(run, {**record.params, **record.overrides}), 4)
+    return score(with_values(run, {**record.params, **record.overrides}), 10)
 
 
 SHAPES: list[tuple[str, dict[str, Any]]] = [
@@ -166,8 +177,8 @@ class Tuning(StoredReporter):
     """Epochs long enough for the cluster to change between them; ends when the test says so."""
 
     def report(self, epoch: int, metrics: Any) -> None:
-        time.sleep(1.0)
         super().report(epoch, metrics)
+        time.sleep(1.0)
 
     def should_stop(self) -> bool:
         return (Path(self.checkpoints.storage.root) / "enough").exists()
@@ -180,30 +191,36 @@ def tune(task: str, rank: int, tell: Tell) -> None:
     import torch
 
     from trainables.teachers.distributed import world_size
-    from trainables.teachers.identity import TeacherReads
-    from trainables.teachers.tuning import fine_tune
 
     torch.set_num_threads(1)
     storage, world = Storage(task), world_size()
 
     def told(reports: list[Report]) -> None:
-        for report in reports[-1:]:
+        for report in reports:
             tell({"epoch": report.epoch, "loss": report.metrics["loss"], "world": world})
 
     reporter = Tuning(told if rank == 0 else silent, Checkpoints(storage, "unfinished"))
-    fine_tune("text", run_of(), storage, TeacherReads(CORPUS), Path(task) / f"out-{rank}", reporter)
+    tune_text(storage, reporter)
 
 
-def run_of() -> RunSpec:
-    return small_run(epochs=400)
+def tune_text(storage: Storage, reporter: Reporter) -> None:
+    """The text teacher without dropout, which each worker draws for itself."""
+    import torch
+
+    from trainables.teachers.identity import TeacherReads
+    from trainables.teachers.task import make_task
+    from trainables.teachers.tuning import TuningLoop
+
+    task = make_task("text", small_run(epochs=400), storage, TeacherReads(CORPUS), "cpu")
+    for module in task.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    TuningLoop(task).train(reporter)
 
 
 def test_an_elastic_group_takes_what_comes_makes_do_with_what_is_left_and_learns_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trainables.teachers.identity import TeacherReads
-    from trainables.teachers.tuning import fine_tune
-
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "30")
     monkeypatch.setattr(trainer, "ELASTIC_SECONDS", 5.0)
     storage = Storage(str(tmp_path / "store"))
@@ -228,9 +245,10 @@ def test_an_elastic_group_takes_what_comes_makes_do_with_what_is_left_and_learns
     assert changes == [1, 2, 1]
     last = max(one["epoch"] for one in told)
     alone = ListReporter(stop_after=last)
-    fine_tune("text", run_of(), storage, TeacherReads(CORPUS), tmp_path / "alone", alone)
+    tune_text(storage, alone)
     expected = {epoch: metrics["loss"] for epoch, metrics in alone.reports}
-    assert {one["epoch"] for one in told} == set(range(1, last + 1))
+    unheard = set(range(1, last + 1)) - {one["epoch"] for one in told}
+    assert len(unheard) <= 2  # kept, but its worker ended before it could say so, once at each change
     for one in told:
         assert one["loss"] == pytest.approx(expected[one["epoch"]], rel=1e-3)
 
