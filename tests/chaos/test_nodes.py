@@ -80,7 +80,7 @@ def storage(place: Place, request: pytest.FixtureRequest, monkeypatch: pytest.Mo
 
 
 def check_whole(storage: Storage, trials: int, workers: int) -> None:
-    """Every trial once and whole, each epoch by every worker once, on machines of their own; nothing else is left."""
+    """Every trial once and whole, each epoch by every worker, on machines of their own; nothing else is left."""
     records = Journal(storage.at(FOLDER)).read()
     assert [(r.number, r.state, r.reason, r.epochs, r.attempts) for r in records] == [
         (number, "completed", "", EPOCHS, 1) for number in range(trials)
