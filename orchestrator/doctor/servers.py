@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from contextlib import suppress
 
 from orchestrator.doctor.finding import Finding, brief, hidden
 from orchestrator.errors import SettingsError
@@ -36,22 +37,29 @@ def storage(settings: Settings) -> list[Finding]:
 
 def _used(root: Storage) -> str:
     """Do there all that a sweep does; what came of it."""
-    began, key = time.monotonic(), f"doctor-{uuid.uuid4().hex[:8]}"
-    text = uuid.uuid4().hex
+    began, folder = time.monotonic(), f"doctor-{uuid.uuid4().hex[:8]}"
     try:
-        if not root.create(key, text.encode()):
-            raise SettingsError(f"{root.url(key)}: it says that it has what nobody has written")
-        if root.create(key, b"second"):
-            raise SettingsError(
-                f"{root.url(key)}: a write on condition that nothing is there replaced what was; two sweeps could "
-                "take each other's place on such a storage: take one that has conditional writes (If-None-Match)"
-            )
-        root.write_text(key, text)
-        if root.read_text(key) != text or [info.key for info in root.list(key)] != [key]:
-            raise SettingsError(f"{root.url(key)}: what was read or listed is not what was written")
-    finally:
-        root.remove(key)
+        _try_all(root, f"{folder}/probe")
+    except BaseException:
+        with suppress(OrchError, OSError):  # what went wrong first is told
+            root.remove(folder)
+        raise
+    root.remove(folder)
     return f"written, read, listed and removed in {1000 * (time.monotonic() - began):.0f} ms"
+
+
+def _try_all(root: Storage, key: str) -> None:
+    text = uuid.uuid4().hex
+    if not root.create(key, text.encode()):
+        raise SettingsError(f"{root.url(key)}: it says that it has what nobody has written")
+    if root.create(key, b"second"):
+        raise SettingsError(
+            f"{root.url(key)}: a write on condition that nothing is there replaced what was; two sweeps could take "
+            "each other's place on such a storage: take one that has conditional writes (If-None-Match)"
+        )
+    root.write_text(key, text)
+    if root.read_text(key) != text or [info.key for info in root.list(key.partition("/")[0])] != [key]:
+        raise SettingsError(f"{root.url(key)}: what was read or listed is not what was written")
 
 
 def _clock(root: Storage) -> list[Finding]:
