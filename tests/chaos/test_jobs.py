@@ -194,7 +194,10 @@ ADDRESSES = ("{0.address}", "{0.client}", "{0.dashboard}")
 def dashboard_at(head: RayNodes, address: str, monkeypatch: pytest.MonkeyPatch, **change: str | None) -> str:
     """Where jobs would be sent, with this address and these variables."""
     for name, value in {**AUTHENTICATION, "RAY_ADDRESS": address.format(head), **change}.items():
-        monkeypatch.setenv(name, value) if value is not None else monkeypatch.delenv(name)
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
     with jobs_of(load()) as found:
         found.all()
         return found.url
@@ -270,7 +273,7 @@ def test_a_cluster_without_a_dashboard_is_told_from_one_that_is_not_there(
 ) -> None:
     with (
         ray_nodes(tmp_path, [1]) as nodes,
-        pytest.raises(SettingsError, match=r"the cluster has no dashboard, and jobs are sent to it: start the"),
+        pytest.raises(SettingsError, match="no dashboard answers .* jobs are sent to it: start the head"),
     ):
         dashboard_at(nodes, "{0.address}", monkeypatch, RAY_AUTH_MODE="disabled")
 
