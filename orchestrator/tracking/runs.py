@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any
 
 from orchestrator.tracking.info import (
@@ -25,6 +26,8 @@ from orchestrator.tracking.info import (
 METRICS, PARAMS, TAGS = 1000, 100, 100
 """Most entries of each kind that MLflow takes in a request; the three together at most 1000."""
 _PARAM_LENGTH, _TAG_LENGTH, _KEY_LENGTH = 6000, 5000, 250
+_PAGE = 250
+"""Runs looked up at once: each has some hundred entries."""
 _EPOCH = "epoch"
 _PLAIN = re.compile(r"[^\w\-. /]")
 
@@ -39,7 +42,8 @@ class Handle:
     run_id: str
     status: str
     metrics: dict[str, float] = field(default_factory=dict)
-    params: dict[str, str] = field(default_factory=dict)
+    params: set[str] = field(default_factory=set)
+    """Names alone: a value never changes."""
     tags: dict[str, str] = field(default_factory=dict)
     inputs: set[tuple[str, str]] = field(default_factory=set)
     epochs: set[int] | None = field(default_factory=set)
@@ -112,7 +116,7 @@ class Runs:
         for i in range(max(map(len, entries))):
             part, tag, metric = (chunks[i] if i < len(chunks) else [] for chunks in entries)
             self.client.log_batch(handle.run_id, metrics=metric, params=part, tags=tag)
-        handle.params.update(new_params)
+        handle.params.update(map(intern, new_params))
         handle.tags.update(new_tags)
         handle.metrics.update({k: v for k, v, _, _ in finite})
 
@@ -205,7 +209,9 @@ def search(client: Any, experiment_ids: list[str], query: str) -> Iterable[Any]:
     """All runs that match, oldest first, page after page."""
     token = None
     while True:
-        page = client.search_runs(experiment_ids, query, order_by=["attributes.start_time ASC"], page_token=token)
+        page = client.search_runs(
+            experiment_ids, query, max_results=_PAGE, order_by=["attributes.start_time ASC"], page_token=token
+        )
         yield from page
         token = page.token
         if not token:
@@ -228,7 +234,7 @@ def _handle(run: Any) -> Handle:
         run.info.run_id,
         run.info.status,
         dict(run.data.metrics),
-        dict(run.data.params),
+        set(map(intern, run.data.params)),
         dict(run.data.tags),
         {(i.dataset.name, i.dataset.digest) for i in inputs},
         epochs=None,

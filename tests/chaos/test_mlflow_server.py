@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -138,7 +139,13 @@ def test_live_and_sent_again_from_the_storage_alone(
 
 
 def test_from_the_storage_alone_twice(
-    mlflow: MlflowServer, s3: S3Server, pg: Postgres, make: Callable[..., Tracked], undisturbed: Runs
+    *,
+    mlflow: MlflowServer,
+    proxy: FaultProxy,
+    s3: S3Server,
+    pg: Postgres,
+    make: Callable[..., Tracked],
+    undisturbed: Runs,
 ) -> None:
     tracked = make(mlflow.uri)
     tracked.run(range(TRIALS), Observer())
@@ -146,8 +153,11 @@ def test_from_the_storage_alone_twice(
     assert sync(tracked).finished
     assert shown(mlflow, tracked) == undisturbed
     before = database(pg), versions(s3)
-    assert sync(tracked).finished
+    assert sync(make(proxy.endpoint)).finished
     assert (database(pg), versions(s3)) == before
+    asked = [f"{one.method} {one.path.partition('?')[0]}" for one in proxy.requests]
+    assert len(asked) < 20, "more than a few requests a sweep"
+    assert [one for one in asked if not re.search("^GET|search$", one)] == []
 
 
 def database(pg: Postgres) -> list[bytes]:

@@ -26,14 +26,6 @@ NOWHERE = "http://127.0.0.1:9"
 Say = Callable[[str, str], None]
 
 
-class Said(Observer):
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def message(self, text: str, level: str = "info") -> None:
-        self.texts.append(text)
-
-
 @pytest.fixture(scope="module")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
@@ -148,25 +140,6 @@ def test_sent_live_or_from_the_storage_it_is_the_same_story(
     live(at(one))
     sync(at(other))
     assert story(one) == story(other)
-
-
-def test_what_was_spooled_while_the_server_was_away_goes_too(
-    store: Callable[[str], str], at: Callable[..., Tracked], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, other = store("a"), store("b")
-    live(at(one))
-    away = one.replace("/a/", "/nowhere/")
-    monkeypatch.setattr("orchestrator.tracking.courier.connect", lambda uri: connect(NOWHERE))
-    said = Said()
-    tracked = at(away, storage="second")
-    tracked.whole(TRIALS, tracked.recorder(said))
-    monkeypatch.undo()
-    assert any("nothing listens there" in text for text in said.texts)
-    assert waiting(tracked.settings.cache / "mlflow-spool")
-    Path(away.removeprefix("sqlite:///")).parent.symlink_to(Path(other.removeprefix("sqlite:///")).parent)
-    sync(tracked)
-    assert story(one) == story(other)
-    assert not waiting(tracked.settings.cache / "mlflow-spool")
 
 
 def test_a_sweep_whose_driver_was_lost_with_its_spool_ends_complete(
