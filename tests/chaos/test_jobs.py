@@ -273,7 +273,7 @@ def test_a_cluster_without_a_dashboard_is_told_from_one_that_is_not_there(
 ) -> None:
     with (
         ray_nodes(tmp_path, [1]) as nodes,
-        pytest.raises(SettingsError, match="no dashboard answers .* jobs are sent to it: start the head"),
+        pytest.raises(SettingsError, match=r"no dashboard answers .* jobs are sent to it: start the head"),
     ):
         dashboard_at(nodes, "{0.address}", monkeypatch, RAY_AUTH_MODE="disabled")
 
