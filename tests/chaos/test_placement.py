@@ -69,8 +69,14 @@ def until(holds: Any, what: str) -> None:
 class Slow(Observer):
     """A driver that takes longer over an epoch than the trial does."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.behind: list[int] = []
+        """How many epochs of the trial had run unheard, at each that was told."""
+
     def trial_reported(self, trial: TrialRecord, report: Report) -> None:
-        time.sleep(0.6)
+        self.behind.append(len((self._folder / f"run-{trial.number}").read_text("utf-8")) - report.epoch)
+        time.sleep(1.0)
 
 
 def together(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -> dict[str, float]:
@@ -80,6 +86,9 @@ def together(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -> di
     for epoch in range(1, run.training.epochs + 1):
         dist.barrier()
         time.sleep(0.4)
+        if dist.get_rank() == 0:
+            with (Path(job.cache) / f"run-{number}").open("a", encoding="utf-8") as log:
+                log.write(".")
         reporter.report(epoch, {"dev/weighted_f1": score(run, epoch), "loss": 1 / epoch})
     return {"weighted_f1": score(run, run.training.epochs)}
 
@@ -100,10 +109,12 @@ def test_a_plan_that_could_deadlock_is_refused_and_runs_as_advised_and_leaves_no
         check_resources(cluster, spec.resources)
         (tmp_path / "cache").mkdir()
         plan = SweepPlan(spec, str(tmp_path / "store"), "sweeps/two", ("0" * 16,), str(tmp_path / "cache"), 5, None)
-        records = run_sweep(plan, Slow(), work=together)
+        slow = Slow(tmp_path / "cache")
+        records = run_sweep(plan, slow, work=together)
         until(lambda: set(states()) == {"REMOVED"}, "end of every placement group")
         until(lambda: not living(), "end of every process")
     ended = [record.state for record in records]
+    assert max(slow.behind) >= 3
     assert len(ended) == 5 and set(ended) == {"completed", "pruned"}
     for record in records:
         assert [report.epoch for report in record.reports] == list(range(1, record.epochs + 1))
