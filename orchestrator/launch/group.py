@@ -138,7 +138,7 @@ def _listen(queue: Any, thread: threading.Thread, need: GroupResources, heard: _
     """Pass on what is told until the thread has ended and all is told."""
     from ray.util.queue import Empty
 
-    heard.started, deadline = False, time.monotonic() + ROOM_SECONDS
+    heard.started, began = False, time.monotonic()
     while True:
         alive = thread.is_alive()
         try:
@@ -146,7 +146,7 @@ def _listen(queue: Any, thread: threading.Thread, need: GroupResources, heard: _
         except Empty:
             if not alive:
                 return
-        if not heard.started and time.monotonic() > deadline:
+        if not heard.started and time.monotonic() - began > ROOM_SECONDS:
             raise MachineError(
                 f"{need.workers} worker(s) of {need.cpus:g} CPUs and {need.gpus:g} GPUs found no room within "
                 f"{ROOM_SECONDS / 60:g} minutes; `ray status` shows what is free"
