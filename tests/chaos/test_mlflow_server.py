@@ -18,13 +18,14 @@ import pytest
 
 from orchestrator.errors import SettingsError
 from orchestrator.events import Observer
+from orchestrator.recording import Recorder
 from orchestrator.resending import Resent, resend
 from orchestrator.tracking import ping
 from orchestrator.tracking.spool import Segment, waiting
 from tests.helpers.mlflow_store import Runs, everything, story
 from tests.helpers.services.faults import Kind
 from tests.helpers.services.mlflow import MlflowServer, mlflow_server
-from tests.helpers.services.postgres import Postgres
+from tests.helpers.services.postgres import Postgres, postgres
 from tests.helpers.services.proxy import FaultProxy
 from tests.helpers.services.s3 import SECRET, S3Server
 from tests.helpers.tracked import Tracked
@@ -112,6 +113,12 @@ def caught_up(tracked: Tracked) -> bool:
     """Whether the server has confirmed all that the live driver told so far."""
     (path,) = spool(tracked).glob("*.jsonl")
     return Segment(path, path.open("rb")).drained()
+
+
+def away(recorder: Recorder) -> bool:
+    """Whether the live driver has noticed that the server fails."""
+    assert recorder._open is not None and recorder._open._courier is not None
+    return recorder._open._courier._away
 
 
 def settle(tracked: Tracked) -> None:
@@ -263,14 +270,15 @@ def test_a_server_down_from_before_until_after(
     assert shown(mlflow, tracked) == undisturbed
 
 
-def test_a_server_or_its_database_or_its_storage_that_dies_and_comes_back(
-    tmp_path: Path, pg: Postgres, s3: S3Server, make: Callable[..., Tracked], undisturbed: Runs
+def test_a_server_its_database_and_its_storage_die_and_come_back(
+    tmp_path: Path, s3: S3Server, make: Callable[..., Tracked], undisturbed: Runs
 ) -> None:
-    """Killed between two trials, its S3 away while it is given the artifacts."""
+    """The first two between trials, S3 while it is given the artifacts."""
     artifacts = s3.make_bucket(f"mlflow-{tmp_path.name[-20:].replace('_', '-').lower().strip('-')}")
     with (
+        postgres(tmp_path) as own,
         FaultProxy(s3.endpoint) as behind,
-        mlflow_server(tmp_path, pg.make_database("killed"), artifacts, s3.through(behind.endpoint)) as server,
+        mlflow_server(tmp_path, own.make_database("killed"), artifacts, s3.through(behind.endpoint)) as server,
     ):
         tracked = make(server.uri)
         recorder = tracked.recorder()
@@ -280,11 +288,16 @@ def test_a_server_or_its_database_or_its_storage_that_dies_and_comes_back(
         until(lambda: caught_up(tracked))
         server.kill()
         tracked.run([2, 3], recorder)
+        until(lambda: away(recorder))
         server.start()
+        until(lambda: caught_up(tracked))
+        own.stop()
         tracked.run([4], recorder)
+        until(lambda: away(recorder))
+        own.start()
         recorder.stage_finished("sweep", 12.34567, "all")
         until(lambda: caught_up(tracked))
-        behind.fault("status", code=503, times=30, match="^PUT")
+        behind.fault("status", code=503, times=10, match="^PUT")
         tracked.conclude(recorder)
         settle(tracked)
         assert shown(server, tracked) == undisturbed
