@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,6 +20,7 @@ from orchestrator.tracking import ping
 from orchestrator.tracking.spool import Segment, waiting
 from tests.helpers.mlflow_store import Runs, everything, story
 from tests.helpers.services.faults import Kind
+from tests.helpers.services.gate import Gate
 from tests.helpers.services.mlflow import MlflowServer, mlflow_server
 from tests.helpers.services.postgres import Postgres, postgres
 from tests.helpers.services.proxy import FaultProxy
@@ -328,56 +325,10 @@ def test_a_server_that_refuses_its_host_name_says_what_to_give_it(tmp_path: Path
             ping(server.uri)
 
 
-class Gate(BaseHTTPRequestHandler):
-    """A server in front that asks for a login, as in a deployment."""
-
-    protocol_version = "HTTP/1.1"
-    target, login, passed = "", "", 0
-
-    def handle_one(self) -> None:
-        chunked = self.headers.get("Transfer-Encoding") == "chunked"  # requests sends empty files so
-        body = self._chunks() if chunked else self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.headers.get("Authorization") != self.login:
-            self._answer(401, b"no", {})
-            return
-        type(self).passed += 1
-        connection = HTTPConnection(self.target)
-        kept = {k: v for k, v in self.headers.items() if k not in ("Transfer-Encoding", "Content-Length")}
-        connection.request(self.command, self.path, body, {**kept, "Content-Length": str(len(body))})
-        answer = connection.getresponse()
-        self._answer(answer.status, answer.read(), {"Content-Type": answer.headers.get("Content-Type", "")})
-
-    def _chunks(self) -> bytes:
-        found = b""
-        while size := int(self.rfile.readline(), 16):
-            found += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return found
-
-    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None: ...
-
-
-for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
-    setattr(Gate, f"do_{method}", Gate.handle_one)
-
-
 @pytest.fixture
-def gate(mlflow: MlflowServer) -> Iterator[str]:
-    """The host and port of a gate that lets `me` with PASSWORD through."""
-    Gate.target, Gate.passed = mlflow.uri.removeprefix("http://"), 0
-    Gate.login = "Basic " + base64.b64encode(f"me:{PASSWORD}".encode()).decode()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Gate)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
+def guarded(mlflow: MlflowServer) -> Iterator[Gate]:
+    with Gate(mlflow.uri, "me", PASSWORD) as found:
+        yield found
 
 
 @pytest.mark.parametrize("how", ["address", "environment"])
@@ -386,17 +337,17 @@ def test_a_login_is_used_and_kept_nowhere(
     mlflow: MlflowServer,
     s3: S3Server,
     pg: Postgres,
-    gate: str,
+    guarded: Gate,
     make: Callable[..., Tracked],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     how: str,
 ) -> None:
     with pytest.raises(SettingsError, match="asks for a login; set MLFLOW_TRACKING_USERNAME"):
-        ping(f"http://{gate}")
-    uri = f"http://{gate}"
+        ping(guarded.endpoint)
+    uri = guarded.endpoint
     if how == "address":
-        uri = f"http://me:{PASSWORD.replace('/', '%2F')}@{gate}"
+        uri = uri.replace("://", f"://me:{PASSWORD.replace('/', '%2F')}@")
     else:
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
@@ -410,8 +361,8 @@ def test_a_login_is_used_and_kept_nowhere(
     tracked.whole(TRIALS, tracked.recorder(Said()))
     settle(tracked)
     said.append(str(sync(tracked)))
-    assert Gate.passed > 50
-    needles = [form.encode() for form in (PASSWORD, PASSWORD.replace("/", "%2F"), Gate.login, SECRET)]
+    assert guarded.passed > 50
+    needles = [form.encode() for form in (PASSWORD, PASSWORD.replace("/", "%2F"), guarded.login, SECRET)]
     found = [text.encode() for text in said] + [pg.dump()]
     found += [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     client = s3.client()
