@@ -9,7 +9,8 @@ test -n "$missing" || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     export DEBIAN_FRONTEND=noninteractive
     # shellcheck disable=SC2086
-    apt-get update -qq && apt-get install -qq -y --no-install-recommends $missing >/dev/null && exit 0
+    apt-get update -qq || true # one source that is away need not be the one
+    apt-get install -qq -y --no-install-recommends $missing >/dev/null && exit 0
     why="apt-get could not install it"
 else
     why="only root with apt-get can install it"
