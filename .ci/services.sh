@@ -8,8 +8,8 @@ command -v ip >/dev/null || missing="$missing iproute2"
 test -n "$missing" || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     export DEBIAN_FRONTEND=noninteractive
-    # shellcheck disable=SC2086
     apt-get update -qq || true # one source that is away need not be the one
+    # shellcheck disable=SC2086
     apt-get install -qq -y --no-install-recommends $missing >/dev/null && exit 0
     why="apt-get could not install it"
 else
