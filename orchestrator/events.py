@@ -180,6 +180,9 @@ class Observer:
 
     def stage_finished(self, stage: StageName, seconds: float, note: str) -> None: ...
 
+    def trial_known(self, trial: TrialRecord) -> None:
+        """The sweep goes on, and this trial had ended before."""
+
     def trial_changed(self, trial: TrialRecord) -> None:
         """The trial was queued, started, ended; `trial.state` says which. Called again for each trial resumed."""
 
@@ -213,6 +216,10 @@ class Observers(Observer):
     def stage_finished(self, stage: StageName, seconds: float, note: str) -> None:
         for one in self.all:
             one.stage_finished(stage, seconds, note)
+
+    def trial_known(self, trial: TrialRecord) -> None:
+        for one in self.all:
+            one.trial_known(trial)
 
     def trial_changed(self, trial: TrialRecord) -> None:
         for one in self.all:

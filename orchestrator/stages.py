@@ -139,6 +139,8 @@ class Stages:
                 concurrency=self.concurrency,
                 guard=self.guard,
             )
+            for trial in finished:
+                self.observer.trial_known(trial)
             began = time.monotonic()
             found[:] = run_sweep(plan, self.observer)
             self._record_sweep(found, time.monotonic() - began)

@@ -77,6 +77,9 @@ class Board(Observer):
             view = self.stages[stage]
             view.state, view.seconds, view.note = "done", seconds, note or view.note
 
+    def trial_known(self, trial: TrialRecord) -> None:
+        self.trial_changed(trial)
+
     def trial_changed(self, trial: TrialRecord) -> None:
         with self.lock:
             self.trials[trial.number] = trial.model_copy(update={"reports": list(trial.reports)})

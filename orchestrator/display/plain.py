@@ -52,8 +52,7 @@ class PlainDisplay(Observers):
 
     def trial_changed(self, trial: TrialRecord) -> None:
         super().trial_changed(trial)
-        earlier = trial.ended < self.board.began  # of a sweep that goes on
-        if not trial.finished or earlier or (trial.number, trial.state) in self._told:
+        if not trial.finished or (trial.number, trial.state) in self._told:
             return
         self._told.add((trial.number, trial.state))
         names = words.short_names(sorted(trial.params))

@@ -20,7 +20,7 @@ from orchestrator.display.lines import ROWS, reached, shown_trials, stage_words,
 from orchestrator.display.live import LiveDisplay
 from orchestrator.display.plain import PlainDisplay
 from orchestrator.display.progress import counting
-from orchestrator.events import Observer, Report, TrialRecord, TrialState
+from orchestrator.events import Observer, Observers, Report, TrialRecord, TrialState
 from tests.helpers.sweeps import row, trial
 
 SPEC = BoardSpec("orch sweep small", trials=6)
@@ -274,8 +274,11 @@ def test_plain_lines_tell_each_change_once_and_have_no_control_codes() -> None:
     assert not CONTROL.search("\n".join(lines))
 
 
-def test_plain_lines_leave_out_trials_that_ended_before_this_start() -> None:
-    assert len(plain_lines(lambda o: o.trial_changed(trial(0, started=1.0, ended=2.0)))) == 1
+def test_trials_that_ended_before_this_start_are_counted_and_not_told_again(board: Board) -> None:
+    known = trial(0, "completed", (0.7,), started=4e9, ended=4e9 + 9)
+    assert len(plain_lines(lambda o: o.trial_known(known))) == 1
+    Observers(board).trial_known(known)
+    assert (board.finished, board.best()) == (1, known)
 
 
 def test_plain_lines_keep_control_codes_of_others_to_one_line() -> None:
