@@ -77,19 +77,20 @@ def test_what_is_lost_too_often_fails_and_only_the_machines_faults_are_tried_aga
     assert begun(tmp_path, 2) == {**ONCE, 2: 4}
 
 
-class Terminated(ListReporter):
-    """Passes everything on, and sends its own process a SIGTERM in the second epoch, once."""
+class Faulty(ListReporter):
+    """Passes everything on; at the end of the second epoch, once, its process gets a SIGTERM, or hangs."""
 
-    def __init__(self, inner: Reporter, marker: Path) -> None:
+    def __init__(self, inner: Reporter, marker: Path, *, hangs: bool = False) -> None:
         super().__init__()
-        self.inner, self.marker = inner, marker
+        self.inner, self.marker, self.hangs = inner, marker, hangs
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self.inner.report(epoch, metrics)
         if epoch == 2 and not self.marker.exists():
             self.marker.touch()
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(1)
+            if not self.hangs:
+                os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(3600 if self.hangs else 1)
 
     def should_stop(self) -> bool:
         return self.inner.should_stop()
@@ -104,35 +105,41 @@ class Terminated(ListReporter):
         return self.inner.restore(folder)
 
 
-def terminated_student(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -> dict[str, float]:
-    """The second worker is told to end; each worker notes the epochs that it runs."""
+def faulty_student(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -> dict[str, float]:
+    """Something happens to the second of two workers, by the name of the file in the cache's folder."""
     from trainables.world import World
 
-    rank = World.current().rank
-    marker = Path(job.cache) / "terminated"
-    told = Terminated(reporter, marker) if rank == 1 else reporter
-    return student_work(job, run, number, told)
-
-
-def undisturbed_student(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -> dict[str, float]:
+    cache = Path(job.cache)
+    if World.current().rank == 1 and not (cache / "nothing").exists():
+        reporter = Faulty(reporter, cache / "happened", hangs=(cache / "hangs").exists())
     return student_work(job, run, number, reporter)
 
 
-def test_a_trial_of_two_workers_of_which_one_is_told_to_end(cluster: Cluster, tmp_path: Path) -> None:
-    def trained(folder: Path, work: Callable[..., dict[str, float]]) -> TrialRecord:
+@pytest.mark.parametrize("what", ["told-to-end", "hangs"])
+def test_a_trial_of_two_workers_to_one_of_which_something_happens(
+    cluster: Cluster, tmp_path: Path, what: str
+) -> None:
+    import ray
+
+    def trained(what: str) -> TrialRecord:
+        folder = tmp_path / what
         synthetic(folder)
         (folder / "cache").mkdir(exist_ok=True)
-        resources = {"trial": {"cpus": 1, "workers": 2}}
+        (folder / "cache" / what).touch()
+        resources = {"trial": {"cpus": 1, "workers": 2, "silent_minutes": 1.5}}
         spec = experiment(epochs=4, scheduler={"type": "none"}, resources=resources, space={})
         where = str(folder / "store"), "sweeps/two", (FINGERPRINT,), str(folder / "cache")
-        (record,) = run_sweep(SweepPlan(spec, *where, 1, None, checkpoint_seconds=3600.0), Observer(), work=work)
+        every = 0.0 if what == "hangs" else 3600.0  # who is told to end saves all the same
+        given = SweepPlan(spec, *where, 1, None, checkpoint_seconds=every)
+        (record,) = run_sweep(given, Observer(), work=faulty_student)
         return record
 
-    whole_, record = trained(tmp_path / "a", undisturbed_student), trained(tmp_path / "b", terminated_student)
-    assert (tmp_path / "b/cache/terminated").exists()
+    undisturbed, record = trained("nothing"), trained(what)
+    assert (tmp_path / what / "cache/happened").exists()
     assert (record.state, record.attempts, record.epochs) == ("completed", 2, 4)
-    assert curves(record) == curves(whole_)
-    assert record.values == whole_.values
+    assert curves(record) == curves(undisturbed)
+    assert record.values == undisturbed.values
+    assert {entry["state"] for entry in ray.util.placement_group_table().values()} == {"REMOVED"}
 
 
 def curves(record: TrialRecord) -> list[dict[str, float]]:
@@ -147,7 +154,7 @@ def terminated_teacher(task: dict[str, Any], rank: int, tell: Tell) -> None:
     storage, run = Storage(task["storage"]), RunSpec.model_validate(task["run"])
     checkpoints = Checkpoints(storage, "unfinished/teachers/text")
     stored = StoredReporter(silent, checkpoints, NOTICE.given)
-    reporter = Terminated(stored, Path(task["marker"])) if rank == 1 else stored
+    reporter = Faulty(stored, Path(task["marker"])) if rank == 1 else stored
     with TemporaryDirectory() as folder:
         found = fine_tune("text", run, storage, TeacherReads(task["corpus"]), Path(folder), reporter)
     tell({"epochs": found["epochs"], "here": len(stored.history), "score": found["dev"]["weighted_f1"]})
