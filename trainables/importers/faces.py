@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from trainables.errors import UserError
 from trainables.importers.crop import Box
 from trainables.importers.frames import Frame, Reel
-from trainables.pictures import spread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +67,8 @@ def require() -> None:
 
 def find_face(reel: Reel) -> Box | None:
     """The square round the clip's face, None where none is found. Reads the clip once."""
+    from trainables.pictures import spread
+
     pictures: list[NDArray[np.uint8]] = []
     for frame in reel.frames():
         pictures += [_small(frame)] * frame.times
