@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -100,6 +101,7 @@ def _tune(plan: SweepPlan, ledger: Ledger, job: TrialJob, work: Work, parallel: 
         wanted(cluster, [bundle(job.resources)] * min(parallel, search.remaining) if alone else []),
         ray_folder("orch-tune-") as folder,
         _stopper(ledger) as stopper,
+        pending(parallel),
         _quiet(),
     ):
         fit = partial(
@@ -205,6 +207,23 @@ def _stopper(ledger: Ledger) -> Iterator[Any]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def pending(trials: int) -> Iterator[None]:
+    """Let so many trials wait for their processes at once.
+
+    Tune lets one wait where the searcher is not its own, and gives it the first process that a trial leaves: of
+    short trials no more than two would ever run side by side, whatever room there is.
+    """
+    name = "TUNE_MAX_PENDING_TRIALS_PG"
+    before = os.environ.get(name)
+    os.environ[name] = before or str(trials)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
 
 
 @contextmanager

@@ -64,10 +64,10 @@ def test_trials_a_minute_by_nodes(tmp_path: Path, nodes: int) -> None:
     trials, root = 16 * nodes, str(tmp_path / "store")
     with ray_nodes(tmp_path, [1] * nodes) as cluster:
         environment = {
-            **os.environ, **cluster.environment, "RAY_ADDRESS": cluster.address, "CPUS": "0.5", "PAUSE": "1",
+            **os.environ, **cluster.environment, "RAY_ADDRESS": cluster.address, "CPUS": "0.5",
             "ORCH_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1",
         }  # fmt: skip
-        command = [sys.executable, "-m", "tests.helpers.cluster_sweep", root, str(trials), "1"]
+        command = [sys.executable, "-m", "tests.helpers.cluster_sweep", root, str(trials), "1", "1"]
         with Service(command, tmp_path / "driver.log", None, environment) as driver:
             assert driver.wait(900) == 0, driver.output()[-2000:]
     records = Journal(Storage(root).at(FOLDER)).read()

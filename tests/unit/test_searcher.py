@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState
-from ray.tune.search import Searcher
+from ray.tune.execution.tune_controller import _get_max_pending_trials
+from ray.tune.search import Searcher, SearchGenerator
 
 from orchestrator.events import Observer, Report, TrialRecord
 from orchestrator.experiment import Asha, ExperimentSpec
@@ -19,6 +20,7 @@ from orchestrator.launch.losses import Loss
 from orchestrator.launch.messages import reports_message
 from orchestrator.launch.scheduler import JournalAsha, scheduler_for
 from orchestrator.launch.searcher import JournalSearch, frozen, study_of, suggestion
+from orchestrator.launch.sweep import pending
 from orchestrator.scores import best_report, scores_by_epoch
 from orchestrator.space import with_values
 from tests.helpers.trials import Notes, experiment, score
@@ -342,3 +344,12 @@ def test_rungs_are_filled_from_the_records(tmp_path: Path) -> None:
 def test_nothing_is_stopped_by_a_score_that_does_not_decide(objectives: list[Any], tmp_path: Path) -> None:
     spec = experiment(objectives=objectives)
     assert not isinstance(scheduler_for(ledger(tmp_path, spec, []), spec), JournalAsha)
+
+
+def test_as_many_trials_wait_for_their_processes_as_may_run(tmp_path: Path) -> None:
+    spec = experiment()
+    search = SearchGenerator(JournalSearch(ledger(tmp_path, spec, []), spec, 9, 5))
+    assert _get_max_pending_trials(search) == 1, "Tune's own choice, which this is there to change"
+    with pending(5):
+        assert _get_max_pending_trials(search) == 5
+    assert _get_max_pending_trials(search) == 1
