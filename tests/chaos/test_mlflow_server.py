@@ -23,6 +23,7 @@ from tests.helpers.services.faults import Kind
 from tests.helpers.services.gate import Gate
 from tests.helpers.services.mlflow import MlflowServer, mlflow_server
 from tests.helpers.services.postgres import Postgres, postgres
+from tests.helpers.services.process import listens
 from tests.helpers.services.proxy import FaultProxy
 from tests.helpers.services.s3 import SECRET, S3Server
 from tests.helpers.tracked import Tracked
@@ -253,7 +254,7 @@ def test_a_server_down_from_before_until_after(
     assert any("nothing listens there" in text for text in said)
     assert any("the next start sends them" in text for text in said)
     proxy.clear()
-    until(lambda: ping(proxy.endpoint) != "")
+    until(lambda: listens(proxy.host, proxy.port))
     if mends == "sync":
         sync(tracked)
     else:
