@@ -37,6 +37,16 @@ class WorkerResources(Spec):
     accelerator: Accelerator | None = None
     """Ray's name of the kind of GPU, e.g. A100 or T4; any where none is given."""
 
+    @property
+    def threads(self) -> int:
+        """Of torch, in such a process."""
+        return max(1, int(self.cpus))
+
+    @property
+    def device(self) -> str:
+        """Torch's name of what such a process works on."""
+        return "cuda" if self.gpus else "cpu"
+
     @model_validator(mode="after")
     def _whole(self) -> WorkerResources:
         if self.gpus > 1 and self.gpus != int(self.gpus):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.commands.options import NAME, SCALE, SETS, STORAGE
+from orchestrator.commands.options import FRESH, NAME, SCALE, SEED, SETS, STORAGE, TRIALS, with_seed
 
 if TYPE_CHECKING:
     from orchestrator.launch.jobs import Job, Jobs
@@ -17,16 +17,12 @@ def submit(
     *,
     follow: Annotated[bool, typer.Option("--follow", help="Show its log until it ends; Ctrl-C leaves it.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Also where the experiment runs already.")] = False,
-    trials: Annotated[
-        int | None, typer.Option(min=1, help="Trials in all; more than before extend a sweep.")
-    ] = None,
+    trials: TRIALS = None,
     scale: SCALE = None,
     sets: SETS = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the runs and of the search.")] = None,
+    seed: SEED = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Most trials at once.")] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start the search anew; earlier stages are reused.")
-    ] = False,
+    fresh: FRESH = False,
     storage: STORAGE = None,
 ) -> None:
     """Send `orch sweep NAME` to the Ray cluster as a job, with this checkout's code."""
@@ -35,8 +31,7 @@ def submit(
     from orchestrator.settings import load
 
     settings = load({"storage": storage, "concurrency": concurrency})
-    changes = (*(sets or ()), *((f"run.seed={seed}", f"search.seed={seed}") if seed is not None else ()))
-    spec, used = experiment_there(name, settings, scale, changes)
+    spec, used = experiment_there(name, settings, scale, with_seed(sets, seed))
     flags = Flags(used, trials, tuple(sets or ()), seed, settings.concurrency, fresh)
     with jobs_of(settings) as jobs:
         job = jobs.submit(job_request(name, spec, settings, flags, here=jobs.here()), again=again)

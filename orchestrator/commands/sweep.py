@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from orchestrator.commands.options import JSON, NAME, SCALE, SETS, STORAGE
+from orchestrator.commands.options import FRESH, JSON, NAME, SCALE, SEED, SETS, STORAGE, TRIALS, with_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,18 +23,14 @@ if TYPE_CHECKING:
 def sweep(
     name: NAME,
     *,
-    trials: Annotated[
-        int | None, typer.Option(min=1, help="Trials in all; more than before extend a sweep.")
-    ] = None,
+    trials: TRIALS = None,
     scale: SCALE = None,
     sets: SETS = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the runs and of the search.")] = None,
+    seed: SEED = None,
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Most trials at once; 1 repeats to the bit.")
     ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start the search anew; earlier stages are reused.")
-    ] = False,
+    fresh: FRESH = False,
     as_json: JSON = False,
     storage: STORAGE = None,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the live display.")] = False,
@@ -44,11 +40,8 @@ def sweep(
     from orchestrator.resolve import resolve
     from orchestrator.settings import load
 
-    changes = [*(sets or ())]
-    if seed is not None:
-        changes += [f"run.seed={seed}", f"search.seed={seed}"]
     settings = load({"storage": storage, "concurrency": concurrency})
-    found = resolve(name, settings, scale=scale, sets=changes)
+    found = resolve(name, settings, scale=scale, sets=with_seed(sets, seed))
     with only_document() if as_json else nullcontext(sys.stdout) as out:
         human = sys.stderr if as_json else out
         summary = _run(found, settings, human, trials=trials, fresh=fresh, plain=plain)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from orchestrator.commands.options import NAME, SCALE, SETS, STORAGE
+from orchestrator.commands.options import NAME, SCALE, SETS, STORAGE, with_seed
 
 
 def sync(
@@ -29,9 +29,8 @@ def sync(
     def say(text: str, level: Literal["info", "warning"]) -> None:
         typer.echo(f"warning: {text}" if level == "warning" else text, err=True)
 
-    changes = [*(sets or ()), *([] if seed is None else [f"run.seed={seed}", f"search.seed={seed}"])]
     settings = load({"storage": storage})
-    found = resolve(name, settings, scale=scale, stand_in=stand_in, sets=changes)
+    found = resolve(name, settings, scale=scale, stand_in=stand_in, sets=with_seed(sets, seed))
     sent = resend(found.spec, settings, stand_in=found.stand_in, say=say)
     for refused in sent.refused:
         say(f"MLflow refused an entry: {refused}", "warning")

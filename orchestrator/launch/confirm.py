@@ -29,14 +29,6 @@ class Confirmation(BaseModel):
     cache: str
     resources: WorkerResources
 
-    @property
-    def threads(self) -> int:
-        return max(1, int(self.resources.cpus))
-
-    @property
-    def device(self) -> str:
-        return "cuda" if self.resources.gpus else "cpu"
-
 
 class Job(BaseModel, ABC):
     """One artifact to be made in a process of its own."""
@@ -80,8 +72,8 @@ class ModelJob(Job):
             Storage(shared.storage),
             self.fingerprint,
             mc_passes=self.mc_passes,
-            threads=shared.threads,
-            device=shared.device,
+            threads=shared.resources.threads,
+            device=shared.resources.device,
         )
 
 
@@ -110,7 +102,7 @@ class RobustnessJob(Job):
         assert clean is not None
         record = evaluate_model(
             Storage(shared.storage), self.model, clean, damaged, self.conditions,
-            threads=shared.threads, device=shared.device,
+            threads=shared.resources.threads, device=shared.resources.device,
         )  # fmt: skip
         if record.fingerprint != self.fingerprint:
             raise StageError(f"{self.prefix}: the evaluation made {record.fingerprint} instead")

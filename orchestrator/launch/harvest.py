@@ -103,8 +103,8 @@ class _HarvestActor:
         if self._place != place:
             import torch
 
-            torch.set_num_threads(max(1, int(self._need.cpus)))
+            torch.set_num_threads(self._need.threads)
             self._worker = None  # the teachers of the fold before go before those of this one come
-            self._worker = self._plans[place].worker("cuda" if self._need.gpus else "cpu")
+            self._worker = self._plans[place].worker(self._need.device)
             self._place = place
         return self._worker

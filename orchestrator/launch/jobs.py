@@ -63,9 +63,8 @@ class Jobs:
 
     def here(self) -> bool:
         """Whether the cluster is this machine alone."""
-        nodes = self._ask(lambda: self._client._do_request("GET", "/nodes?view=summary").json())
         with suppress(KeyError, TypeError):
-            return all(is_mine(node["ip"]) for node in nodes["data"]["summary"])
+            return all(is_mine(node["ip"]) for node in self._nodes()["data"]["summary"])
         return False
 
     def submit(self, request: JobRequest, *, again: bool = False) -> Job:
@@ -142,15 +141,18 @@ class Jobs:
 
     def log_file(self, job: Job) -> str:
         """Where the log lies on the head."""
-        nodes = self._ask(lambda: self._client._do_request("GET", "/nodes?view=summary").json())
         folder = "/tmp/ray/session_latest"
         with suppress(KeyError, TypeError, StopIteration):
-            head = next(node["raylet"] for node in nodes["data"]["summary"] if node["raylet"]["isHeadNode"])
+            head = next(node["raylet"] for node in self._nodes()["data"]["summary"] if node["raylet"]["isHeadNode"])
             folder = head["sessionDir"]
         return f"{folder}/logs/job-driver-{job.id}.log"
 
     def page(self, job: Job) -> str:
         return f"{self.url}/#/jobs/{job.id}"
+
+    def _nodes(self) -> Any:
+        """What the dashboard says of the nodes, as far as it says it."""
+        return self._ask(lambda: self._client._do_request("GET", "/nodes?view=summary").json())
 
     def _ask(self, what: Callable[[], Any]) -> Any:
         return asked(self.url, what)

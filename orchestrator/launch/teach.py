@@ -95,7 +95,7 @@ def teach_worker(task_: dict[str, Any], rank: int, tell: Tell) -> None:
     import torch
 
     task = TeachTask.model_validate(task_)
-    torch.set_num_threads(max(1, int(task.resources.cpus)))
+    torch.set_num_threads(task.resources.threads)
     storage = Storage(task.storage)
     for index, one in enumerate(task.missing):
         # A group started again finds the teachers of its first attempt published.
@@ -122,8 +122,9 @@ def _teach_one(task: TeachTask, index: int, storage: Storage, rank: int, tell: T
     reads = TeacherReads(task.corpus, {str(key): value for key, value in fold.teachers.items()})
     began = time.monotonic()
     with TemporaryDirectory(prefix="orch-teacher-") as folder:
-        device = _device(task.resources)
-        metrics = fine_tune(name, fold.run, storage, reads, Path(folder), reporter, device, task.microbatch)
+        metrics = fine_tune(
+            name, fold.run, storage, reads, Path(folder), reporter, task.resources.device, task.microbatch
+        )
         if rank == 0:
             seconds = time.monotonic() - began
             publish_teacher(storage, name, fold.run, reads, Path(folder), metrics=metrics, seconds=seconds)
@@ -135,10 +136,6 @@ def _told(resources: TeacherResources) -> str:
     if resources.fewest < resources.workers:
         return f"{resources.fewest} to {resources.workers} workers"
     return f"{resources.workers} worker(s)"
-
-
-def _device(resources: TeacherResources) -> str:
-    return "cuda" if resources.gpus else "cpu"
 
 
 def _wait_for_all() -> None:

@@ -57,14 +57,6 @@ class TrialJob(BaseModel):
     """Least time between two checkpoints of a trial: a short trial writes none."""
 
     @property
-    def threads(self) -> int:
-        return max(1, int(self.resources.cpus))
-
-    @property
-    def device(self) -> str:
-        return "cuda" if self.resources.gpus else "cpu"
-
-    @property
     def sweep_storage(self) -> Storage:
         return Storage(self.storage).at(self.sweep)
 
@@ -136,8 +128,8 @@ def student_work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -
         run,
         data,
         reporter,
-        device=job.device,
-        threads=job.threads,
+        device=job.resources.device,
+        threads=job.resources.threads,
         checkpoint_every_seconds=job.checkpoint_seconds,
     )
     if World.current().rank == 0:
