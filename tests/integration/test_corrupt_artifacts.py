@@ -19,7 +19,6 @@ import pytest
 
 from tests.helpers.runs import small_run as student_run
 from tests.helpers.services.proxy import FaultProxy
-from tests.helpers.services.s3 import s3_server
 from tests.helpers.teachers import CORPUS, LABELS, small_corpus, small_run
 from tests.helpers.transfer_sets import synthetic
 from trainables import confirm, corpus, robustness
@@ -104,20 +103,6 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> World:
     (folder / "model").mkdir()
     confirmed(storage, data, folder)
     return World(storage, plan, data)
-
-
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultProxy]:
-    """In front of an S3 server, which the environment then names."""
-    with (
-        s3_server(tmp_path_factory.mktemp("s3")) as server,
-        FaultProxy(server.endpoint) as proxy,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        server.make_bucket("bucket")
-        for name, value in server.through(proxy.endpoint).items():
-            patch.setenv(name, value)
-        yield proxy
 
 
 @pytest.fixture(scope="module")

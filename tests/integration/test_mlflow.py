@@ -30,14 +30,6 @@ SWEEP = "cmd-meld-ab12"
 Said = list[str]
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite store: making one costs a second, copying it nothing."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    connect(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def uri(empty_store: Path, tmp_path: Path) -> str:
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")

@@ -6,7 +6,6 @@ import errno
 import multiprocessing
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import numpy as np
 import pytest
 
 from tests.helpers.services.proxy import FaultProxy
-from tests.helpers.services.s3 import s3_server
 from tests.helpers.transfer_sets import FINGERPRINT, synthetic
 from trainables.artifacts import read_record
 from trainables.errors import MachineError
@@ -25,20 +23,6 @@ from trainables.transfer_set.decoding import decode, decoded_size
 
 PULLED: dict[int, tuple[int, int, int]] = {}
 """By the number of processes: requests, bytes of shards and bytes in all."""
-
-
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultProxy]:
-    """In front of an S3 server, which the environment then names."""
-    with (
-        s3_server(tmp_path_factory.mktemp("s3")) as server,
-        FaultProxy(server.endpoint) as proxy,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        server.make_bucket("bucket")
-        for name, value in server.through(proxy.endpoint).items():
-            patch.setenv(name, value)
-        yield proxy
 
 
 @pytest.fixture(scope="module")

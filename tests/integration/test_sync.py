@@ -26,13 +26,6 @@ NOWHERE = "http://127.0.0.1:9"
 Say = Callable[[str, str], None]
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    connect(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def store(empty_store: Path, tmp_path: Path) -> Callable[[str], str]:
     """The URI of an empty store of that name, with its artifacts beside it."""
