@@ -39,6 +39,8 @@ class Timing:
     """Without a beat for so long a driver is taken for lost."""
     look: float = 2.0
     """Between two looks at another's beat."""
+    wait: float = 0.0
+    """A driver that gives signs of life is waited for so long: it may be ending, with the cluster that it is on."""
 
 
 class Holder(BaseModel):
@@ -117,8 +119,9 @@ def driving(
 ) -> Iterator[Lease]:
     """Drive the sweep in the folder `storage`; `what` names it. `say` is told when there is something to wait for.
 
-    Raises SweepHeldError where another driver gives signs of life. One that gives none for `timing.lost` seconds
-    is followed. When another one follows this one, the body is interrupted and LeaseLostError raised.
+    Raises SweepHeldError where another driver gives signs of life for longer than `timing.wait`. One that gives
+    none for `timing.lost` seconds is followed. When another one follows this one, the body is interrupted and
+    LeaseLostError raised.
     """
     lease = take(storage, what, say, timing or Timing())
     try:
@@ -132,10 +135,16 @@ def driving(
 
 def take(storage: Storage, what: str, say: Callable[[str], None], timing: Timing) -> Lease:
     """Become the driver; errors as in `driving`."""
+    patient_until = time.monotonic() + timing.wait
     while True:
         numbers = _numbers(storage)
         newest = numbers[-1] if numbers else 0
-        if newest and not _is_free(storage, newest, what, say, timing):
+        try:
+            if newest and not _is_free(storage, newest, what, say, timing):
+                continue
+        except SweepHeldError:
+            if time.monotonic() >= patient_until:
+                raise
             continue
         holder = Holder(owner=Owner.me(), since=time.time())
         if storage.create(_key(newest + 1), holder.model_dump_json().encode()):

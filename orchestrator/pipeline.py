@@ -20,7 +20,7 @@ from orchestrator.events import Observer, Observers, TrialRecord
 from orchestrator.experiment import ExperimentSpec
 from orchestrator.launch.job_note import note_sweep
 from orchestrator.leaderboard import Candidate
-from orchestrator.lease import driving
+from orchestrator.lease import Timing, driving
 from orchestrator.plan import Plan, generation, make_plan
 from orchestrator.recording import Recorder, recording
 from orchestrator.settings import Settings
@@ -97,7 +97,10 @@ def _stages(  # noqa: PLR0917
 ) -> Iterator[tuple[Stages, Recorder]]:
     with ExitStack() as resources:
         home = Storage(settings.storage).at(folder)
-        lease = resources.enter_context(driving(home, folder, lambda text: observer.message(text, "warning")))
+        timing = Timing(wait=settings.driver_patience)
+        lease = resources.enter_context(
+            driving(home, folder, lambda text: observer.message(text, "warning"), timing)
+        )
         home.remove(SCRATCH)  # of a driver that was killed
         note_sweep(Storage(settings.storage), folder, trials)
         recorder = resources.enter_context(

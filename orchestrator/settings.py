@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     """Storage root: a folder or any fsspec URL."""
     storage_patience: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 300.0
     """Seconds that a storage root which is away is waited for, before what needs it is given up."""
+    driver_patience: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Seconds that a sweep's other driver, which gives signs of life, is waited for before the sweep is refused."""
     cache: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = Field(
         default_factory=lambda: Path(user_cache_dir("orch"))
     )

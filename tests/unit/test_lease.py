@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,17 @@ def test_the_second_is_told_who_drives_and_since_when(folder: Storage) -> None:
     me, text = Owner.me(), str(refused.value)
     assert f"process {me.pid} on {me.host} since {time.strftime('%Y-%m-%d', time.gmtime())}" in text
     assert "--fresh" in text
+
+
+def test_who_is_patient_follows_a_driver_that_ends_meanwhile(folder: Storage, leases: list[Lease]) -> None:
+    patient = replace(QUICK, wait=30.0)
+    with driving(folder, "sweep s", print, QUICK) as ending, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(take, folder, "sweep s", lambda text: None, patient)
+        time.sleep(0.5)  # ten beats, each of which would have had it refused
+        assert not waiting.done()
+        ending.release()
+        leases.append(waiting.result())
+    assert leases[0].number == 2
 
 
 def test_of_many_at_once_one_drives(folder: Storage, leases: list[Lease]) -> None:
