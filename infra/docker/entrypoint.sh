@@ -1,0 +1,6 @@
+#!/bin/sh
+# `orch-entrypoint sweep NAME ...`: what a job runs, as often as the cluster starts it. orch goes on from the storage, so
+# a second start repeats nothing. A driver that still beats (of a cluster that is being deleted) is waited for. exec:
+# signals reach orch itself, and its exit code is the job's: 2 is the user's mistake, which another try repeats.
+export ORCH_DRIVER_PATIENCE="${ORCH_DRIVER_PATIENCE:-120}"
+exec orch "$@"
