@@ -19,14 +19,16 @@ from orchestrator.errors import ExperimentError
 from orchestrator.events import Observer, Observers, TrialRecord
 from orchestrator.experiment import ExperimentSpec
 from orchestrator.launch.job_note import note_sweep
+from orchestrator.launch.metrics_driver import SweepMetrics
 from orchestrator.leaderboard import Candidate
 from orchestrator.lease import Timing, driving
 from orchestrator.plan import Plan, generation, make_plan
-from orchestrator.recording import Recorder, recording
+from orchestrator.recording import Recorder, recording, spool_folder
 from orchestrator.settings import Settings
 from orchestrator.stages import SCRATCH, Stages
 from orchestrator.summary import Summary, TrialCounts
 from orchestrator.tracking.client import shown
+from orchestrator.tracking.spool import unsent
 from trainables.artifacts import Record, fingerprint
 from trainables.spec import RunSpec
 from trainables.storage import Storage
@@ -110,7 +112,7 @@ def _stages(  # noqa: PLR0917
             Stages(
                 plan=plan,
                 settings=settings,
-                observer=Observers(observer, recorder),
+                observer=Observers(observer, recorder, _metrics(plan, settings, folder)),
                 sweep_folder=folder,
                 trials=trials,
                 concurrency=concurrency or settings.concurrency,
@@ -119,6 +121,11 @@ def _stages(  # noqa: PLR0917
             ),
             recorder,
         )
+
+
+def _metrics(plan: Plan, settings: Settings, folder: str) -> SweepMetrics:
+    spool, objective = spool_folder(settings), plan.spec.search.objectives[0]
+    return SweepMetrics(plan.spec.name, folder.rpartition("/")[2], objective, lambda: unsent(spool))
 
 
 def _taught(stages: Stages) -> Record:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.errors import StageError
+from orchestrator.launch.metrics import show_storage
 from orchestrator.launch.pool import Failure, attempted, pool_of
 from orchestrator.resources import PoolResources, WorkerResources
 from trainables.artifacts import RECORD
@@ -169,6 +170,7 @@ class _ConfirmActor:
 
     def __init__(self, shared: dict[str, Any]) -> None:
         self._shared = Confirmation.model_validate(shared)
+        show_storage()
 
     def make(self, kind: type[Job], job: dict[str, Any]) -> Failure | None:
         return attempted(lambda: kind.model_validate(job).make(self._shared))

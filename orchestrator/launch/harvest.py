@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from orchestrator.errors import StageError
+from orchestrator.launch.metrics import show_storage
 from orchestrator.launch.pool import Failure, attempted, pool_of
 from orchestrator.plan import FoldPlan, harvest_plan
 from orchestrator.resources import PoolResources, Resources
@@ -91,6 +92,7 @@ class _HarvestActor:
         self._worker: Any = None
         self._place = -1
         """Of the plan whose worker is loaded."""
+        show_storage()
 
     def shard(self, place: int, index: int) -> Failure | None:
         return attempted(lambda: self._loaded(place).shard(index))

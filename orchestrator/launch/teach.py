@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from orchestrator.events import Report
 from orchestrator.launch.group import Message, Tell, run_group
+from orchestrator.launch.metrics import show_storage
 from orchestrator.launch.notice import NOTICE
 from orchestrator.launch.placement import concurrency, current
 from orchestrator.launch.reporters import Checkpoints, StoredReporter, silent
@@ -96,6 +97,7 @@ def teach_worker(task_: dict[str, Any], rank: int, tell: Tell) -> None:
 
     task = TeachTask.model_validate(task_)
     torch.set_num_threads(task.resources.threads)
+    show_storage()
     storage = Storage(task.storage)
     for index, one in enumerate(task.missing):
         # A group started again finds the teachers of its first attempt published.

@@ -13,6 +13,7 @@ from orchestrator.events import Report
 from orchestrator.launch.error_lines import first_line
 from orchestrator.launch.group import Message, Tell, run_group
 from orchestrator.launch.messages import Outcome, group_message, outcome_message, reports_message
+from orchestrator.launch.metrics import show_storage
 from orchestrator.launch.notice import NOTICE
 from orchestrator.launch.reporters import StoredReporter, silent
 from orchestrator.launch.trial import TrialJob, Work, outcome_of_trial
@@ -53,6 +54,7 @@ def trial_worker(task: dict[str, Any], rank: int, tell: Tell) -> None:
     """What every worker of the group runs; all train, the first one tells."""
     config = task["config"]
     job = TrialJob.model_validate(config["job"])
+    show_storage()
 
     def told(reports: list[Report]) -> None:
         tell({"reports": [report.model_dump() for report in reports]})

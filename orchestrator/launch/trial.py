@@ -23,6 +23,7 @@ from orchestrator.launch.error_lines import first_line
 from orchestrator.launch.folds import work_over_folds
 from orchestrator.launch.losses import machine_error
 from orchestrator.launch.messages import Outcome, outcome_message, reports_message
+from orchestrator.launch.metrics import show_cache, show_storage
 from orchestrator.launch.nodes import own_cache
 from orchestrator.launch.notice import NOTICE
 from orchestrator.launch.reporters import Checkpoints, StoredReporter
@@ -80,6 +81,7 @@ def run_trial(config: dict[str, Any], work: Work) -> None:
     from ray import tune
 
     job, number = TrialJob.model_validate(config["job"]), int(config["number"])
+    show_storage()
 
     def tell(reports: list[Report]) -> None:
         tune.report(reports_message(reports))
@@ -132,6 +134,7 @@ def student_work(job: TrialJob, run: RunSpec, number: int, reporter: Reporter) -
         threads=job.resources.threads,
         checkpoint_every_seconds=job.checkpoint_seconds,
     )
+    show_cache(own_cache(job.cache) / "transfer_sets")
     if World.current().rank == 0:
         key = predictions_key(number, run.fold if len(job.transfer_sets) > 1 else None)
         write_predictions(job.sweep_storage, key, data, result.dev)

@@ -15,6 +15,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -169,6 +170,16 @@ def waiting(folder: Path) -> bool:
             segment.release()
             return True
     return False
+
+
+def unsent(folder: Path) -> int:
+    """Bytes of the events that wait in the folder, whoever writes them."""
+    waiting = 0
+    for path in folder.glob(f"*{_SUFFIX}"):
+        with suppress(OSError, ValueError):  # a segment that goes meanwhile has been sent
+            cursor = path.with_suffix(".cursor")
+            waiting += path.stat().st_size - (int(cursor.read_text("ascii")) if cursor.exists() else 0)
+    return waiting
 
 
 def store_key(uri: str) -> str:

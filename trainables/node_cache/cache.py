@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from trainables import disk
 from trainables.node_cache import entry, limits
@@ -46,6 +47,15 @@ class Recipe:
     write: Callable[[Path], None]
 
 
+class Use(NamedTuple):
+    """Bytes of a cache: those of its entries, those that it may hold, and those of its disk, free and in all."""
+
+    held: int
+    limit: int
+    free: int
+    disk: int
+
+
 @dataclass(frozen=True)
 class NodeCache:
     """The entries below `folder`. `limit` in GB; None: the environment's, else the default of `limit_of`."""
@@ -66,6 +76,11 @@ class NodeCache:
                 found = None if claim is None else self._mended(name) or self._made(name, claim, recipe())
             if found is not None:
                 return found
+
+    def use(self) -> Use:
+        """How full it is now, while others may be writing to it."""
+        held, (free, total) = sum(self._entries().values()), disk.free_and_total(self.folder)
+        return Use(held, limits.limit_of(self._given(), held, free, total), free, total)
 
     def _mended(self, name: str) -> Lease | None:
         """An entry that was written to, or that lay there when the machine started, if it is whole nevertheless."""

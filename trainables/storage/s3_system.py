@@ -18,9 +18,10 @@ from fsspec.asyn import sync_wrapper
 from s3fs.core import S3FileSystem
 from s3fs.errors import translate_boto_error
 
-from trainables.storage import retry, s3_errors
+from trainables.storage import retry, s3_errors, traffic
 from trainables.storage.errors import StorageAway, StorageError
 from trainables.storage.retry import ImpatientError, patiently
+from trainables.storage.traffic import Request
 
 PART = 8 * 2**20
 """Bytes of a part of a large object, up and down; not less than the 5 MiB that S3 demands."""
@@ -83,12 +84,19 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]
             await self.set_session()
             call = getattr(self._s3, method)
             answer = await call(**self._get_s3_method_kwargs(call, parameters))
-            return cast(T, answer) if then is None else await then(answer)
+            found = cast(T, answer) if then is None else await then(answer)
+            received = int(answer.get("ContentLength", 0)) if method == "get_object" else 0
+            traffic.ended(Request(method, "done", sent, received))
+            return found
 
+        def passing(error: Exception) -> tuple[str, float] | None:
+            found = s3_errors.passing(error)
+            traffic.ended(Request(method, _outcome(error, found is not None)))
+            return found
+
+        sent = len(parameters.get("Body", b""))
         try:
-            return await patiently(
-                attempt, s3_errors.passing, where=where, size=size or len(parameters.get("Body", b""))
-            )
+            return await patiently(attempt, passing, where=where, size=size or sent)
         except ImpatientError as error:
             raise StorageAway(s3_errors.away(where, error.waited, error.reason)) from None
         except (ClientError, BotoCoreError, OSError, ValueError) as error:
@@ -136,6 +144,12 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]
         except BaseException:
             future.cancel()
             raise
+
+
+def _outcome(error: Exception, passes: bool) -> traffic.Outcome:
+    if passes:
+        return "again"
+    return "done" if s3_errors.code_of(error) in _EXPECTED else "failed"
 
 
 _MADE: dict[tuple[int, int], PatientS3] = {}
