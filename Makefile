@@ -13,7 +13,7 @@ $(STAMP): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "orch needs Python >= 3.11, and $(PYTHON) is " + sys.version.split()[0] + "; say PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --quiet --constraint constraints.txt --editable '.[standin,s3,postgres,mlflow-auth,hdf5,faces,dev]'
+	$(BIN)/pip install --quiet --quiet --constraint constraints.txt --editable '.[standin,s3,postgres,mlflow-auth,infra,hdf5,faces,dev]'
 	@touch $(STAMP)
 
 # PostgreSQL and iproute2, for `make chaos` alone; what cannot be installed, its tests do without.

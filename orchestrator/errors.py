@@ -13,6 +13,14 @@ class SettingsError(UserError):
     """A setting names something that is not there or has no sense."""
 
 
+class ManifestError(UserError):
+    """An overlay cannot be rendered, or says something that Kubernetes, its operator or we refuse."""
+
+
+class KubernetesError(OrchError):
+    """kubectl is not there, or the cluster does not do what it is asked."""
+
+
 class JournalError(OrchError):
     """The stored trials of a sweep cannot be read."""
 
