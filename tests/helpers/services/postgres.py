@@ -115,17 +115,19 @@ def initialise(initdb: Path, data: Path, password: str, log: Path, user: str | N
 
 
 @contextmanager
-def postgres(folder: Path, *, host: str = "127.0.0.1") -> Iterator[Postgres]:
+def postgres(folder: Path, *, host: str = "127.0.0.1", port: int | None = None) -> Iterator[Postgres]:
     """Its data lie in a temporary folder of their own: PostgreSQL refuses root, and others cannot enter root's."""
     bin_folder = binaries()
     if bin_folder is None:
         pytest.skip("PostgreSQL is not installed; on Debian: make setup-services")
     user = "postgres" if os.geteuid() == 0 else None
     folder.mkdir(parents=True, exist_ok=True)
-    port, password = free_port(host), secrets.token_urlsafe(12)
+    port, password = port or free_port(host), secrets.token_urlsafe(12)
     with tempfile.TemporaryDirectory(prefix="orch-pg-") as private:
         data = Path(private) / "data"
         initialise(bin_folder / "initdb", data, password, folder / "initdb.log", user)
+        with (data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all samenet scram-sha-256\n")  # machines of `namespaces`
         command = [str(bin_folder / "postgres"), "-D", str(data), "-h", host, "-p", str(port), "-k", private, *FAST]
         uri = f"postgresql+psycopg2://{USER}:{password}@{host}:{port}/postgres"
         service = Service(command, folder / "postgres.log", lambda: answers(uri), user=user)

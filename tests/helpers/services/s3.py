@@ -61,10 +61,10 @@ def _client(endpoint: str) -> Any:
 
 @contextmanager
 def s3_server(
-    folder: Path, *, host: str = "127.0.0.1", environment: Mapping[str, str] | None = None
+    folder: Path, *, host: str = "127.0.0.1", port: int | None = None, environment: Mapping[str, str] | None = None
 ) -> Iterator[S3Server]:
     """`environment`: of the server itself, for example moto's S3_IGNORE_SUBDOMAIN_BUCKETNAME."""
-    port = free_port(host)
+    port = port or free_port(host)
     command = [sys.executable, "-P", str(Path(__file__).with_name("moto_server.py")), "-H", host, "-p", str(port)]
     with Service(command, folder / "s3.log", lambda: listens(host, port), environment) as service:
         yield S3Server(f"http://{host}:{port}", service)
