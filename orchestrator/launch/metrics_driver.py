@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 from orchestrator.events import Observer, Report, StageName, TrialRecord, TrialState
 from orchestrator.experiment import Objective
@@ -91,7 +92,8 @@ class SweepMetrics(Observer):
         metrics.record(metrics.HEARD, time.time(), self._tags)
         if time.monotonic() - self._looked >= SPOOL_SECONDS:
             self._looked = time.monotonic()
-            metrics.record(metrics.SPOOL, self._unsent(), self._tags)
+            with suppress(Exception):
+                metrics.record(metrics.SPOOL, self._unsent(), self._tags)
         return True
 
 
