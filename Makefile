@@ -16,7 +16,7 @@ $(STAMP): constraints.txt pyproject.toml
 	$(BIN)/pip install --quiet --quiet --constraint constraints.txt --editable '.[standin,s3,postgres,mlflow-auth,infra,hdf5,faces,dev]'
 	@touch $(STAMP)
 
-# PostgreSQL and iproute2, for `make chaos` alone; what cannot be installed, its tests do without.
+# Debian packages of servers and tools, for `make chaos` alone; what cannot be installed, its tests do without.
 setup-services:
 	@SERVICES=$(SERVICES) sh .ci/services.sh
 

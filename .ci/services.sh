@@ -1,10 +1,16 @@
 #!/bin/sh
 # Installs what `make chaos` asks of Debian: only what is absent, and only where we are root and have apt-get. Where it
-# cannot, it says so and the tests that need it skip; SERVICES=required makes that an error.
+# cannot, it says so and the tests that need it skip; SERVICES=required makes that an error. kubectl is in no release of
+# Debian that is new enough; where it is absent, what needs it skips.
 set -u
 missing=""
-command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="postgresql"
-command -v ip >/dev/null || missing="$missing iproute2"
+has() { command -v "$1" >/dev/null; }
+has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="postgresql"
+has ip || missing="$missing iproute2"
+has prometheus || missing="$missing prometheus"
+for tool in buildah crun debootstrap; do
+    has "$tool" || missing="$missing $tool"
+done
 test -n "$missing" || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     export DEBIAN_FRONTEND=noninteractive
