@@ -15,6 +15,7 @@ INFRA = Path(__file__).resolve().parents[2] / "infra"
 """Beside the package, in a checkout and where it is installed."""
 LONG_LIVED = "long-lived"
 """It makes a cluster of what the others made of the job's, so that it must come after them."""
+EXCLUSIVE = ("Kueue admits nothing that scales by itself", {"autoscaler", "kueue"})
 FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 
 
@@ -36,6 +37,12 @@ def overlay_folder(given: str) -> Path:
     return folder.resolve()
 
 
+def addable(overlay: Path) -> list[str]:
+    """The components that the overlay has not and that go with those that it has."""
+    has = {folder.name for folder in included(overlay)}
+    return [name for name in components() if name not in has and not _excluded(name, has)]
+
+
 def component_folders(given: tuple[str, ...], overlay: Path) -> list[Path]:
     """The folders of components, in the order in which they apply; ManifestError for one that is there already."""
     has = set(included(overlay))
@@ -48,8 +55,16 @@ def component_folders(given: tuple[str, ...], overlay: Path) -> list[Path]:
             )
         if folder.resolve() in has:
             raise ManifestError(f"--with {name}: the overlay has it already; leave it away")
+        if other := _excluded(folder.name, {one.name for one in (*has, *found)}):
+            raise ManifestError(f"--with {name}: it does not go with component {other}: {EXCLUSIVE[0]}")
         found.append(folder.resolve())
     return found
+
+
+def _excluded(name: str, has: set[str]) -> str:
+    """The component among `has` that this one does not go with."""
+    _, pair = EXCLUSIVE
+    return next(iter((pair - {name}) & has), "") if name in pair else ""
 
 
 def included(folder: Path) -> Iterator[Path]:

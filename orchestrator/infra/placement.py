@@ -7,13 +7,14 @@ import math
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from orchestrator.check import check_spec
 from orchestrator.corpora import CORPORA
 from orchestrator.errors import ManifestError
-from orchestrator.experiment import ExperimentSpec, load, read
+from orchestrator.experiment import ExperimentSpec, Scale, load, read
 from orchestrator.infra.documents import Container, Document, mapping, pods, ray_document, sequence, variables
 from orchestrator.infra.entrypoint import Entrypoint
 from orchestrator.launch.refusal import refusal
@@ -34,20 +35,30 @@ def quantity(text: object) -> float:
 
 
 def experiment_of(entry: Entrypoint, found: Sequence[Document]) -> ExperimentSpec:
-    """The experiment as its pods would load it, checked; an ExperimentError says what is wrong."""
+    """The experiment as its pods would load it, checked; an ExperimentError says what is wrong.
+
+    Without a scale it is `full`, as orch chooses on a cluster.
+    """
+    scale, sets, corpora = entry.scale or "full", tuple(entry.all_sets), _corpora(found)
+    if not entry.name.startswith(f"{EXPERIMENTS}/"):
+        return _packaged(entry.name, scale, sets, corpora)
     with tempfile.TemporaryDirectory() as folder:
-        name = entry.name
-        if name.startswith(f"{EXPERIMENTS}/"):
-            place = Path(folder) / Path(name).name
-            place.write_text(_mounted(Path(name).name, found), encoding="utf-8")
-            name = str(place)
-        data = read(name)
-        corpus = corpus_type(data)
-        stand_in = corpus in CORPORA and corpus not in _corpora(found) and bool(data.get("stand_in"))
-        scale = entry.scale or "full"  # what orch chooses on a cluster
-        spec = load(name, scale=scale, stand_in=stand_in, sets=entry.all_sets)
+        place = Path(folder) / Path(entry.name).name
+        place.write_text(_mounted(place.name, found), encoding="utf-8")
+        return _checked(str(place), scale, sets, corpora)
+
+
+def _checked(name: str, scale: Scale, sets: tuple[str, ...], corpora: frozenset[str]) -> ExperimentSpec:
+    data = read(name)
+    corpus = corpus_type(data)
+    stand_in = corpus in CORPORA and corpus not in corpora and bool(data.get("stand_in"))
+    spec = load(name, scale=scale, stand_in=stand_in, sets=sets)
     check_spec(spec)
     return spec
+
+
+_packaged = lru_cache(maxsize=64)(_checked)
+"""Of an experiment that several renderings start alike."""
 
 
 def check_placement(spec: ExperimentSpec, found: Sequence[Document]) -> None:
@@ -118,11 +129,12 @@ def _accelerators(group: Mapping[str, Any], told: Mapping[str, Any]) -> frozense
     return frozenset(named | ({str(kind)} if kind else set()))
 
 
-def _corpora(found: Sequence[Document]) -> set[str]:
+def _corpora(found: Sequence[Document]) -> frozenset[str]:
     """The corpora whose folder the head is told."""
     document = ray_document(found)
     given = variables(ray_container(document), found) if document else {}
-    return {name.removeprefix("ORCH_CORPORA__").lower() for name in given if name.startswith("ORCH_CORPORA__")}
+    named = (name for name in given if name.startswith("ORCH_CORPORA__"))
+    return frozenset(name.removeprefix("ORCH_CORPORA__").lower() for name in named)
 
 
 def _mounted(file: str, found: Sequence[Document]) -> str:

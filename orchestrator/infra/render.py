@@ -56,13 +56,18 @@ def render(request: Request) -> str:
     """ManifestError or ExperimentError where the request cannot be, or could never be placed."""
     folder = overlay_folder(request.overlay)
     components = component_folders(request.components, folder)
-    found = documents(_kustomized(folder, components, _Layer()))
+    plain = _kustomized(folder, components, _Layer())
+    found = documents(plain)
     document = ray_document(found)
     if document is None:
         if _says_something(request):
             raise ManifestError(f"{request.overlay}: it has no RayJob or RayCluster that could be changed")
-        return _kustomized(folder, components, _Layer())
-    text = _kustomized(folder, components, _layer(request, document))
+        return plain
+    layer = _layer(request, document)
+    if layer == _Layer():
+        _check(request, found)
+        return plain
+    text = _kustomized(folder, components, layer)
     _check(request, documents(text))
     return text
 
