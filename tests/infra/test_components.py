@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -199,16 +199,16 @@ def test_the_queue_has_room_for_a_sweep_of_each_overlay(rendered: Rendered, over
         assert amount <= quota[name], name
 
 
-def asked(found: Sequence[Document]) -> Counter[str]:
+def asked(found: Sequence[Document]) -> dict[str, float]:
     """The requests of all pods of a sweep."""
     head, *workers = groups(found)
     submitter = ray(found).spec["submitterPodTemplate"]
     templates = [(head["template"], 1), (submitter, 1), *((one["template"], one["replicas"]) for one in workers)]
-    total: Counter[str] = Counter()
+    total: dict[str, float] = defaultdict(float)
     for template, count in templates:
         for container in template["spec"]["containers"]:
             for name, amount in container["resources"]["requests"].items():
-                total[name] += quantity(amount) * count  # type: ignore[assignment]
+                total[name] += quantity(amount) * count
     return total
 
 
