@@ -26,13 +26,15 @@ need ORCH_MLFLOW_DATABASE
 
 umask 077
 export MLFLOW_AUTH_CONFIG_PATH="${TMPDIR:-/tmp}/mlflow-auth.ini"
-# Whoever has a login may read what others have made, and change what is theirs.
+# Whoever has a login may read what others have made, and change what is theirs. A password costs a tenth of a second
+# to check, as it must, and a sweep asks hundreds of times a minute: one that was right is remembered for a minute.
 cat >"$MLFLOW_AUTH_CONFIG_PATH" <<INI
 [mlflow]
 default_permission = READ
 database_uri = ${ORCH_MLFLOW_DATABASE//%/%%}
 admin_username = admin
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 60
 INI
 export MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
 
@@ -41,6 +43,10 @@ prepare)
   need MLFLOW_AUTH_ADMIN_PASSWORD MLFLOW_TRACKING_USERNAME MLFLOW_TRACKING_PASSWORD
   [[ "$MLFLOW_TRACKING_USERNAME" != admin ]] ||
     fail "MLFLOW_TRACKING_USERNAME is admin; sweeps log in as an ordinary user, such as orch"
+  for name in MLFLOW_AUTH_ADMIN_PASSWORD MLFLOW_TRACKING_PASSWORD; do
+    word="${!name}"
+    ((${#word} >= 12)) || fail "$name is shorter than the 12 characters that MLflow asks for"
+  done
   mlflow db upgrade "$ORCH_MLFLOW_DATABASE"
   exec python - <<'PYTHON'
 import os
