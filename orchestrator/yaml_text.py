@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+MOST_VALUES, DEEPEST = 100_000, 100
+"""In a text; aliases count as what they stand for."""
 _FLOAT = "tag:yaml.org,2002:float"
 
 
@@ -33,4 +35,32 @@ _Loader.add_implicit_resolver(_FLOAT, re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-
 
 def parse(text: str) -> Any:
     """The value of a YAML text; raises yaml.YAMLError."""
+    _check_size(text)
     return yaml.load(text, _Loader)
+
+
+def _check_size(text: str) -> None:
+    """A few lines of aliases can stand for more values than memory holds, and deep nesting ends the process."""
+    sizes: dict[str, int] = {}
+    parts: list[tuple[str | None, int]] = []
+    total = 0
+    for event in yaml.parse(text, _Safe):
+        mark: Any = event.start_mark
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes:
+                raise yaml.MarkedYAMLError(
+                    problem=f"*{event.anchor} stands for no value before it", problem_mark=mark
+                )
+            total += sizes[event.anchor]
+        elif isinstance(event, yaml.CollectionStartEvent):
+            parts.append((event.anchor, total))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = parts.pop()
+            total += 1
+            sizes |= {anchor: total - before} if anchor else {}
+        elif isinstance(event, yaml.ScalarEvent):
+            total += 1
+            sizes |= {event.anchor: 1} if event.anchor else {}
+        if total > MOST_VALUES or len(parts) > DEEPEST:
+            told = f"more than {MOST_VALUES} values, or {DEEPEST} in one another"
+            raise yaml.MarkedYAMLError(problem=told, problem_mark=mark)

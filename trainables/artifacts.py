@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from trainables import disk
 from trainables.errors import ArtifactError
@@ -60,18 +61,41 @@ class StoredFile(BaseModel):
         return None if sha256(path) == self.sha256 else "its checksum differs from its record"
 
 
+def _relative(key: str) -> str:
+    """A record may come from whoever can write to the store, and its files are copied to local folders."""
+    parts = key.split("/")
+    if not set(parts).isdisjoint(("", ".", "..")) or not set(key).isdisjoint("\\:\0"):
+        raise ValueError(f"{key!r} is no file below an artifact")
+    return key
+
+
+def is_name(name: str) -> bool:
+    """Whether it can be one folder's and never leads out of the folder that it is in."""
+    return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) is not None
+
+
+def _named(name: str) -> str:
+    if not is_name(name):
+        raise ValueError(f"{name!r} is no fingerprint")
+    return name
+
+
+FileKey = Annotated[str, AfterValidator(_relative)]
+FolderName = Annotated[str, AfterValidator(_named)]
+
+
 class Record(BaseModel):
     """What stands beside every artifact: what made it, from what, and how to know that it is whole."""
 
     model_config = ConfigDict(frozen=True)
 
     kind: str
-    fingerprint: str
+    fingerprint: FolderName
     spec: dict[str, Any]
-    reads: dict[str, str] = {}
+    reads: dict[str, FolderName] = {}
     """Fingerprints of the artifacts that were read, by role."""
     rows: dict[str, int] = {}
-    files: dict[str, StoredFile] = {}
+    files: dict[FileKey, StoredFile] = {}
     info: dict[str, Any] = {}
     """Facts that readers need, as each kind documents: label names, dimensions, scores."""
     versions: dict[str, str] = {}

@@ -6,6 +6,7 @@ revision asked for: pin a commit there where the name alone may move. Loads no t
 
 from __future__ import annotations
 
+import json
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -40,6 +41,11 @@ def check_safetensors(folder: Path) -> None:
     """Raise CheckpointError unless the folder holds a configuration and safetensors."""
     if not (folder / "config.json").exists():
         raise CheckpointError(f"checkpoint {folder}: no config.json in it; give a folder of save_pretrained")
+    for index in folder.glob("*.safetensors.index.json"):
+        named = json.loads(index.read_text("utf-8")).get("weight_map", {}).values()
+        other = next((name for name in named if Path(name).name != name or not name.endswith(".safetensors")), None)
+        if other is not None:
+            raise CheckpointError(f"{index}: it names {other!r}; only *.safetensors beside it are loaded")
     if any(folder.glob("*.safetensors")):
         return
     convert = f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}-safe')"

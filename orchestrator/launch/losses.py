@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import pickle
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,5 +67,14 @@ def _error(trial: Any) -> BaseException | None:
     path = trial.pickled_error_file
     if path is None or not Path(path).exists():
         return None
-    found = pickle.loads(Path(path).read_bytes())
+    with Path(path).open("rb") as file:
+        if not _only_ours(os.fstat(file.fileno())):
+            return None
+        found = pickle.load(file)
     return found if isinstance(found, BaseException) else None
+
+
+def _only_ours(facts: os.stat_result) -> bool:
+    """Whether this user wrote the file: Ray's folders are open to all of the machine's, and a pickle runs what it
+    says."""
+    return facts.st_uid == os.getuid() and not facts.st_mode & stat.S_IWOTH

@@ -53,7 +53,9 @@ class Checkpoints:
         digest, _, content = self.storage.read_bytes(key).partition(b"\n")
         if digest != _digest(content):
             return False
-        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        with tarfile.open(
+            fileobj=io.BytesIO(content), mode="r:"
+        ) as archive:  # never compressed: no larger than it is
             archive.extractall(folder, filter="data")
         return True
 

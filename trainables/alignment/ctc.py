@@ -129,7 +129,12 @@ def _load(source: str, revision: str) -> tuple[Any, Vocabulary, bool]:
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     model, report = AutoModelForCTC.from_pretrained(
-        source, revision=revision, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        source,
+        revision=revision,
+        use_safetensors=True,
+        trust_remote_code=False,
+        dtype=torch.float32,
+        output_loading_info=True,
     )
     if any(key.startswith("lm_head") for key in report["missing_keys"]):
         raise ValueError("it has no CTC head: it was not fine-tuned on text; give one such as wav2vec2-base-960h")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from trainables.errors import CorpusError, UserError
 from trainables.importers.features_files import HDF5, Source, Sources
+from trainables.importers.hdf5 import check_size, read_dataset
 
 Reader = Callable[[], NDArray[Any]]
 
@@ -60,8 +61,8 @@ def _guarded(read: Reader, where: str) -> Reader:
     def guarded() -> NDArray[Any]:
         try:
             return read()
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            told = str(error).splitlines()[0]
+        except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+            told = next(iter(str(error).splitlines()), type(error).__name__)
             raise CorpusError(
                 f"{where}: {RAGGED if 'Object arrays' in told else f'cannot be read ({told})'}"
             ) from error
@@ -72,7 +73,13 @@ def _guarded(read: Reader, where: str) -> Reader:
 def _npz(path: Path, stack: ExitStack) -> Iterator[tuple[str, Reader]]:
     file = stack.enter_context(np.load(path, allow_pickle=False))
     for name in file.files:
-        yield name, partial(file.__getitem__, name)
+        yield name, partial(_member, file, name)
+
+
+def _member(file: Any, name: str) -> NDArray[Any]:
+    members = file.zip.namelist()
+    check_size(file.zip.getinfo(name if name in members else f"{name}.npy").file_size)
+    return np.asarray(file[name])
 
 
 def _hdf5(path: Path, stack: ExitStack) -> Iterator[tuple[str, Reader]]:
@@ -93,7 +100,8 @@ def _hdf5(path: Path, stack: ExitStack) -> Iterator[tuple[str, Reader]]:
 def _dataset(h5py: Any, file: Any, name: str) -> NDArray[Any]:
     dataset = file[name]
     if h5py.check_string_dtype(dataset.dtype):
-        return np.asarray(dataset.asstr()[()], dtype=str)
+        words = read_dataset(dataset, file.filename)
+        return np.array([word.decode("utf-8") for word in words.ravel()], dtype=str).reshape(words.shape)
     if dataset.dtype.kind == "O":
         raise ValueError("Object arrays are of differing lengths")
-    return np.asarray(dataset[()])
+    return read_dataset(dataset, file.filename)

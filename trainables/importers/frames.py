@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainables.importers.media import LEAD_SECONDS, Part, origin
+from trainables.importers.media import LEAD_SECONDS, Part, open_container, origin
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +29,8 @@ _LEADS = (LEAD_SECONDS, 10.0)
 _RATES = (1.0, 240.0)
 _USUAL_RATE = 25.0
 _ASPECTS = (0.1, 10.0)
+MOST_PIXELS = 2**26
+"""Of a picture, twice those of 8K film: a few kilobytes may unpack to gigabytes."""
 _ATTACHED = 0x400
 """libav's AV_DISPOSITION_ATTACHED_PIC: the cover of a record, not a stream of pictures."""
 
@@ -100,7 +102,7 @@ class Reel:
         """Raises what libav raises for a file that it cannot open."""
         leads = [*_LEADS, None] if self._part.start else [None]
         for lead in leads:
-            with _opened(self._path) as container:
+            with open_container(self._path) as container:
                 source = _stream(container)
                 if source is None:
                     return
@@ -179,12 +181,6 @@ class Reel:
                 yield frame
 
 
-def _opened(path: Path) -> Any:
-    import av
-
-    return av.open(str(path))
-
-
 def _stream(container: Any) -> Any:
     """The stream of pictures that a player would show."""
     streams = [stream for stream in container.streams.video if not stream.disposition & _ATTACHED]
@@ -214,6 +210,8 @@ class _Upright:
         self._matrix: tuple[int, int, int, int] | None = None
 
     def __call__(self, frame: Any, times: int) -> Frame:
+        if frame.width * frame.height > MOST_PIXELS:
+            raise ValueError(f"a picture of {frame.width} x {frame.height} pixels; {MOST_PIXELS} are read at most")
         rgb, aspect = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray(), self._aspect
         self._matrix = a, b, c, d = self._matrix or _matrix(frame)
         if abs(b) + abs(c) > abs(a) + abs(d):  # x and y change places

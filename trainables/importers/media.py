@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+CONTAINERS = (
+    "aac", "ac3", "aiff", "amr", "ape", "asf", "au", "av1", "avi", "bmp_pipe", "caf", "dv", "eac3", "flac", "flv",
+    "gif", "h264", "hevc", "ivf", "jpeg_pipe", "m4v", "matroska", "mjpeg", "mov", "mp3", "mpeg", "mpegts",
+    "mpegvideo", "mxf", "nistsphere", "nut", "obu", "ogg", "png_pipe", "rm", "sox", "tiff_pipe", "tta", "voc", "w64",
+    "wav", "webp_pipe", "wv",
+)  # fmt: skip
+"""Of libav's demuxers those of files that hold what they play. A list of other files or of addresses (concat, hls,
+dash, image2), whatever its name, would have the decoder open what nobody named."""
+
 SHORTEST_SECONDS = 0.1
 """A clip that decodes to less than this is `too_short`."""
 LEAST_DECODED = 0.5
@@ -121,7 +130,7 @@ def _decode(path: Path, max_seconds: float, part: Part = _WHOLE) -> _Stream | No
     """
     import av
 
-    with av.open(str(path)) as container:
+    with open_container(path) as container:
         if not container.streams.audio:
             return None
         source = container.streams.audio[0]
@@ -231,6 +240,17 @@ def resample(mono: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     resampler = av.AudioResampler(format="fltp", layout="mono", rate=SAMPLE_RATE)
     parts = [part.to_ndarray()[0] for part in [*resampler.resample(frame), *resampler.resample(None)]]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def open_container(path: Path) -> Any:
+    """libav's container of a local file of one of CONTAINERS; what it raises says nothing of that list."""
+    import av
+
+    whitelists = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
+    try:
+        return av.open(str(path), options=whitelists)
+    except av.error.ArgumentError as error:
+        raise ValueError("not a container of sound or pictures that is read") from error
 
 
 def origin(container: Any) -> float:

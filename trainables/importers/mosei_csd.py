@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from trainables.alignment.base import Segment, is_silence
 from trainables.errors import CorpusError, UserError
 from trainables.importers import lfs
+from trainables.importers.hdf5 import read_dataset
 from trainables.importers.mosei_labels import COLUMNS, NAMES, Labelled
 from trainables.spec.corpus import SIX_EMOTIONS
 
@@ -68,7 +69,8 @@ def _opened(path: Path) -> Iterator[Any]:
         raise CorpusError(lfs.explain(1, 1, path))
     try:
         with h5py.File(path, "r") as file:
-            roots = [group for group in file.values() if isinstance(group, h5py.Group) and "data" in group]
+            links = [name for name in file if isinstance(file.get(name, getlink=True), h5py.HardLink)]
+            roots = [group for group in map(file.get, links) if isinstance(group, h5py.Group) and "data" in group]
             if len(roots) != 1:
                 names = ", ".join(file) or "nothing"
                 raise CorpusError(
@@ -85,9 +87,11 @@ def _arrays(path: Path, root: Any, video: str, numbers: bool = True) -> tuple[ND
     """Features [n, width] and intervals [n, 2] of one video."""
     try:
         entry = root["data"][video]
-        features, intervals = entry["features"][()], entry["intervals"][()].astype(np.float64)
+        name = root.file.filename
+        features = read_dataset(entry["features"], name)
+        intervals = read_dataset(entry["intervals"], name).astype(np.float64)
         features = features.astype(np.float64) if numbers else features
-    except (KeyError, ValueError, TypeError) as error:
+    except (AttributeError, KeyError, ValueError, TypeError) as error:
         raise CorpusError(f"{path}: {video}: features and intervals are wanted, as numbers ({error})") from error
     if features.ndim != 2 or intervals.shape != (len(features), 2):
         raise CorpusError(

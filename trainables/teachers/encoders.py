@@ -154,7 +154,12 @@ def _load(name: str, source: str, revision: str | None, attention: str | None = 
     logging.set_verbosity_error()
     choice = {"attn_implementation": attention} if attention else {}
     model = AutoModel.from_pretrained(
-        source, revision=revision or "main", use_safetensors=True, dtype=torch.float32, **choice
+        source,
+        revision=revision or "main",
+        use_safetensors=True,
+        trust_remote_code=False,  # left out, somebody at a terminal would be asked
+        dtype=torch.float32,
+        **choice,
     )
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # unused: its weights would get no gradient
@@ -169,7 +174,8 @@ def _load(name: str, source: str, revision: str | None, attention: str | None = 
     if name == "visual":
         processor = _preprocessor(source, revision)
         return LoadedEncoder(model, picture=rules_of(processor, int(model.config.image_size), PictureRules.frames))
-    return LoadedEncoder(model, tokenizer=AutoTokenizer.from_pretrained(source, revision=revision or "main"))
+    tokenizer = AutoTokenizer.from_pretrained(source, revision=revision or "main", trust_remote_code=False)
+    return LoadedEncoder(model, tokenizer=tokenizer)
 
 
 def _modality(model: Any) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainables.artifacts import read_record
+from trainables.artifacts import is_name, read_record
 from trainables.errors import ArtifactError, CorpusError
 from trainables.node_cache import Lease, NodeCache, Recipe, hold
 from trainables.spec.base import MODALITIES, Modality
@@ -193,6 +193,9 @@ def materialise(storage: Storage, fingerprint: str, cache: Path) -> Path:
 
 
 def _leased(storage: Storage, fingerprint: str, cache: Path) -> Lease:
+    if not is_name(fingerprint):
+        raise ArtifactError(f"transfer set {fingerprint!r}: no fingerprint, and it is to be a folder of the cache")
+
     def recipe() -> Recipe:
         record = read_record(storage, prefix(fingerprint))
         if record is None:
