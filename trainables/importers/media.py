@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 CONTAINERS = (
     "aac", "ac3", "aiff", "amr", "ape", "asf", "au", "av1", "avi", "bmp_pipe", "caf", "dv", "eac3", "flac", "flv",
     "gif", "h264", "hevc", "ivf", "jpeg_pipe", "m4v", "matroska", "mjpeg", "mov", "mp3", "mpeg", "mpegts",
-    "mpegvideo", "mxf", "nistsphere", "nut", "obu", "ogg", "png_pipe", "rm", "sox", "tiff_pipe", "tta", "voc", "w64",
-    "wav", "webp_pipe", "wv",
+    "mpegvideo", "mxf", "nistsphere", "nut", "obu", "ogg", "png_pipe", "rm", "sox", "tiff_pipe", "tta", "voc",
+    "w64", "wav", "webp_pipe", "wv",
 )  # fmt: skip
 """Of libav's demuxers those of files that hold what they play. A list of other files or of addresses (concat, hls,
 dash, image2), whatever its name, would have the decoder open what nobody named."""
