@@ -1,0 +1,353 @@
+"""MLflow as infra/base/tracking runs it: its own commands and environment, read-only, on PostgreSQL and S3."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from orchestrator.errors import SettingsError
+from orchestrator.events import Observer
+from orchestrator.resending import resend
+from orchestrator.tracking import ping
+from orchestrator.tracking.spool import waiting
+from tests.helpers.mlflow_store import Runs, story
+from tests.helpers.services.mlflow import healthy
+from tests.helpers.services.container import INFRA, Container, kustomize, named, why_not
+from tests.helpers.services.postgres import Postgres, binaries, postgres
+from tests.helpers.services.process import Service, free_port
+from tests.helpers.services.s3 import KEY, REGION, SECRET, S3Server
+from tests.helpers.tracked import Tracked
+from tests.helpers.transfer_sets import synthetic
+from trainables.evaluation import export
+from trainables.spec import RunSpec, StandInSpec
+from trainables.spec.student import AudioTextTransformer
+from trainables.students import build_student
+
+TRIALS = 3
+USER, PASSWORD, NEXT_PASSWORD = "orch", "planted-user-password", "planted-user-password-2"
+ADMIN_PASSWORD, DATABASE_PASSWORD, COOKIE_KEY = "planted-admin-word", "planted-database-word", "planted-cookie-key"
+PLANTED = (PASSWORD, ADMIN_PASSWORD, DATABASE_PASSWORD, COOKIE_KEY, SECRET)
+START = INFRA / "docker" / "mlflow.sh"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The pod `mlflow`, its init container run and its container running."""
+
+    uri: str
+    service: Service
+    serve: Container
+    prepare: Container
+    log: Path
+
+    def prepared(self, **environment: str) -> str:
+        """The init container once more; returns what it printed."""
+        given = self.prepare.given(**environment)
+        done = subprocess.run(
+            given.process, env={**os.environ, **given.environment}, capture_output=True, text=True, check=False
+        )
+        with self.log.open("a") as log:
+            log.write(done.stdout + done.stderr)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @property
+    def processes(self) -> list[int]:
+        """All of the container's, as we see them."""
+        found, ahead = [], [self.service.pid]
+        while ahead:
+            found.append(ahead.pop())
+            ahead += [int(one) for one in Path(f"/proc/{found[-1]}/task/{found[-1]}/children").read_text().split()]
+        return found
+
+
+def secrets_of(password: str = PASSWORD) -> dict[str, dict[str, str]]:
+    return {
+        "orch-mlflow": {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": password},
+        "orch-mlflow-admin": {
+            "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN_PASSWORD,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": COOKIE_KEY,
+        },
+        "orch-postgres": {"MLFLOW_DB_PASSWORD": DATABASE_PASSWORD},
+        "orch-object-store": {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET},
+    }
+
+
+def initialised(documents: list[dict[str, Any]], server: Postgres, folder: Path) -> None:
+    """As the image of PostgreSQL does with what lies in its folder for that."""
+    script = folder / "mlflow.sql"
+    script.write_text(named(documents, "ConfigMap", "orch-postgres-init")["data"]["mlflow.sql"])
+    where = ["-h", server.host, "-p", str(server.port), "-U", "orch", "-d", "postgres"]
+    tools = binaries()
+    assert tools is not None
+    words = {"PGPASSWORD": server.password, "MLFLOW_DB_PASSWORD": DATABASE_PASSWORD}
+    command = [str(tools / "psql"), "-v", "ON_ERROR_STOP=1", "--no-psqlrc", *where, "-f", str(script)]
+    subprocess.run(command, check=True, env={**os.environ, **words})
+
+
+@contextmanager
+def deployed(documents: list[dict[str, Any]], folder: Path, server: Postgres, s3: S3Server) -> Iterator[Deployed]:
+    workload = named(documents, "Deployment", "mlflow")
+    bucket = s3.make_bucket("orch-auth")
+    settings = {"ORCH_STORAGE": f"{bucket}/store", "AWS_REGION": REGION, "AWS_ENDPOINT_URL": s3.endpoint}
+    port = free_port()
+    elsewhere = {"ORCH_MLFLOW_PORT": str(port), "AWS_EC2_METADATA_DISABLED": "true"}
+
+    def container(name: str) -> Container:
+        found = Container.of(workload, name, {"orch-settings": settings}, secrets_of()).running(START)
+        database = found.environment["ORCH_MLFLOW_DATABASE"]
+        assert "@postgres:5432/" in database
+        here = database.replace("@postgres:5432/", f"@{server.host}:{server.port}/")
+        return found.given(ORCH_MLFLOW_DATABASE=here, **elsewhere)
+
+    uri, log = f"http://127.0.0.1:{port}", folder / "mlflow.log"
+    serve = container("mlflow")
+    service = Service(serve.process, log, lambda: healthy(uri), serve.environment)
+    found = Deployed(uri, service, serve, container("prepare"), log)
+    assert "made the user admin" in found.prepared()
+    with service:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def documents() -> list[dict[str, Any]]:
+    why = why_not()
+    if why:
+        pytest.skip(why)
+    return kustomize(INFRA / "base" / "tracking")
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory, documents: list[dict[str, Any]]) -> Iterator[Postgres]:
+    folder = tmp_path_factory.mktemp("postgres")
+    with postgres(folder) as server:
+        initialised(documents, server, folder)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def mlflow(
+    tmp_path_factory: pytest.TempPathFactory, documents: list[dict[str, Any]], database: Postgres, s3: S3Server
+) -> Iterator[Deployed]:
+    with deployed(documents, tmp_path_factory.mktemp("mlflow"), database, s3) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [*os.environ, "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"]:
+        if name.startswith(("AWS_", "MLFLOW_TRACKING_")):
+            monkeypatch.setenv(name, "")  # so that it is put back, whoever sets it meanwhile
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+
+
+def ask(
+    mlflow: Deployed,
+    path: str,
+    body: dict[str, Any] | None = None,
+    *,
+    user: str = "",
+    password: str = "",
+    host: str = "",
+    method: str | None = None,
+) -> tuple[int, str]:
+    """The status and the text of the server's answer."""
+    headers = {"Content-Type": "application/json"} | ({"Host": host} if host else {})
+    if user:
+        headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    data = None if body is None else json.dumps(body).encode()
+    try:
+        with urlopen(Request(mlflow.uri + path, data, headers, method=method), timeout=60) as answer:
+            return answer.status, answer.read().decode(errors="replace")
+    except HTTPError as error:
+        return error.code, error.read().decode(errors="replace")
+
+
+API, ARTIFACTS = "/api/2.0/mlflow", "/api/2.0/mlflow-artifacts/artifacts"
+SEARCH = f"{API}/experiments/search"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "method"),
+    [
+        ("/", None, None),
+        (f"{SEARCH}?max_results=1", None, None),
+        ("/ajax-api/2.0/mlflow/experiments/search", {"max_results": 1}, None),
+        (f"{API}/experiments/create", {"name": "anybody's"}, None),
+        (f"{API}/users/list", None, None),
+        (f"{API}/users/create", {"username": "me", "password": "a-long-password"}, None),
+        (ARTIFACTS, None, None),
+        (f"{ARTIFACTS}/0/x", {}, "PUT"),
+        ("/graphql", {"query": "{__typename}"}, None),
+        ("/metrics", None, None),
+        ("/api/3.0/mlflow/traces/search", {}, None),
+        ("/gateway/mlflow/v1/chat/completions", {}, None),
+    ],
+)
+@pytest.mark.parametrize("login", [("", ""), (USER, "not-the-password"), ("admin", "password1234"), (USER, "")])
+def test_nobody_gets_in_without_the_login(
+    mlflow: Deployed, path: str, body: dict[str, Any] | None, method: str | None, login: tuple[str, str]
+) -> None:
+    status, text = ask(mlflow, path, body, user=login[0], password=login[1], method=method)
+    assert status == 401, text
+
+
+def test_the_probes_need_no_login_and_no_host_name(mlflow: Deployed) -> None:
+    assert ask(mlflow, "/health", host="10.1.2.3:5000") == (200, "OK")
+
+
+@pytest.mark.parametrize("host", ["mlflow.example.com", "169.254.169.254", "mlflow.orch.example.com:5000"])
+def test_another_host_name_is_refused_with_the_login_too(mlflow: Deployed, host: str) -> None:
+    assert ask(mlflow, f"{SEARCH}?max_results=1", user=USER, password=PASSWORD, host=host)[0] == 403
+
+
+@pytest.mark.parametrize("host", ["mlflow:5000", "mlflow.orch:5000", "mlflow.orch.svc:5000", "localhost:15000"])
+def test_its_own_names_are_taken(mlflow: Deployed, host: str) -> None:
+    assert ask(mlflow, f"{SEARCH}?max_results=1", user=USER, password=PASSWORD, host=host)[0] == 200
+
+
+@pytest.fixture
+def logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As every pod of a sweep is by the Secret `orch-mlflow`."""
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", USER)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `confirm` stores of a model."""
+    folder, spec = tmp_path_factory.mktemp("student"), AudioTextTransformer(width=16, heads=2)
+    data = synthetic(folder / "data", modalities=("audio", "text"), missing=0)
+    run = RunSpec(corpus=StandInSpec(modalities=("audio", "text")), student=spec)
+    export(build_student(run.student, data, seed=0), run, data, folder / "exported")
+    return folder / "exported"
+
+
+@dataclass(frozen=True)
+class Swept:
+    runs: Runs
+    said: str
+
+
+def swept(folder: Path, uri: str, student: Path) -> Swept:
+    """A whole sweep as the server at `uri` shows it, and all that the user read meanwhile."""
+    said: list[str] = []
+
+    class Said(Observer):
+        def message(self, text: str, level: str = "info") -> None:
+            said.append(text)
+
+    tracked = Tracked.at(str(folder / "store"), uri, folder / "cache", student)
+    tracked.whole(TRIALS, tracked.recorder(Said()))
+    sent = resend(tracked.spec, tracked.settings, stand_in=True, say=lambda text, level: said.append(text))
+    assert sent.refused == [] and waiting(tracked.settings.cache / "mlflow-spool") == 0
+    return Swept(story(uri), "\n".join([*said, ping(uri)]))
+
+
+@pytest.fixture(scope="module")
+def sweep(mlflow: Deployed, student: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Swept, Path]:
+    """With the folder of what its driver wrote."""
+    folder = tmp_path_factory.mktemp("sweep")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_USERNAME", USER)
+        patch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+        return swept(folder, mlflow.uri, student), folder
+
+
+def test_a_sweep_writes_all_of_itself_as_an_ordinary_user(
+    sweep: tuple[Swept, Path], s3: S3Server, student: Path, tmp_path: Path
+) -> None:
+    runs = sweep[0].runs
+    assert runs == swept(tmp_path, f"sqlite:///{tmp_path}/alone/mlflow.db", student).runs
+    assert len(runs) == TRIALS + 7
+    keys = s3.objects("orch-auth")
+    assert keys and all(key.startswith("store/mlflow-artifacts/") for key in keys)
+    assert any(key.endswith("student.safetensors") for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "method"),
+    [
+        ("users/create", {"username": "another", "password": "a-long-password"}, "POST"),
+        ("users/update-password", {"username": "admin", "password": "a-long-password"}, "PATCH"),
+        ("users/update-admin", {"username": USER, "is_admin": True}, "PATCH"),
+        ("users/delete", {"username": "admin"}, "DELETE"),
+        ("experiments/delete", {"experiment_id": "{theirs}"}, "POST"),
+        ("experiments/update", {"experiment_id": "{theirs}", "new_name": "mine"}, "POST"),
+        ("runs/create", {"experiment_id": "{theirs}"}, "POST"),
+    ],
+)
+def test_a_sweep_cannot_do_what_is_not_its_own(
+    mlflow: Deployed, path: str, body: dict[str, Any] | None, method: str
+) -> None:
+    name = f"theirs-{re.sub('[^a-z]', '-', path)}"
+    status, made = ask(mlflow, f"{API}/experiments/create", {"name": name}, user="admin", password=ADMIN_PASSWORD)
+    assert status == 200, made
+    theirs = json.loads(made)["experiment_id"]
+    given = {k: theirs if v == "{theirs}" else v for k, v in body.items()} if body else None
+    assert ask(mlflow, f"{API}/{path}", given, user=USER, password=PASSWORD, method=method)[0] == 403
+    status, text = ask(mlflow, f"{API}/users/get?username={USER}", user="admin", password=ADMIN_PASSWORD)
+    assert status == 200 and json.loads(text)["user"]["is_admin"] is False
+
+
+@pytest.mark.parametrize(
+    ("login", "says"),
+    [
+        ({}, "asks for a login; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+        ({"USERNAME": USER, "PASSWORD": "wrong"}, "the login is refused; mend MLFLOW_TRACKING_USERNAME"),
+        ({"USERNAME": USER}, "asks for a login; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+    ],
+)
+def test_a_wrong_login_is_one_sentence(
+    mlflow: Deployed, monkeypatch: pytest.MonkeyPatch, login: dict[str, str], says: str
+) -> None:
+    for name, value in login.items():
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
+    with pytest.raises(SettingsError, match=says) as raised:
+        ping(mlflow.uri)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_an_experiment_of_somebody_else_is_one_sentence(mlflow: Deployed, student: Path, tmp_path: Path) -> None:
+    """For example after MLFLOW_TRACKING_USERNAME has changed."""
+    tracked = Tracked.at(str(tmp_path / "store"), mlflow.uri, tmp_path / "cache", experiment_prefix="taken-")
+    name = "taken-" + tracked.spec.name
+    status, text = ask(mlflow, f"{API}/experiments/create", {"name": name}, user="admin", password=ADMIN_PASSWORD)
+    assert status == 200, text
+    tracked.run(range(TRIALS), Observer())
+    tracked.seal()
+    with pytest.raises(SettingsError, match="MLFLOW_TRACKING_USERNAME") as raised:
+        resend(tracked.spec, tracked.settings, stand_in=True, say=lambda text, level: None)
+    assert "\n" not in str(raised.value)
+
+
+def test_its_database_is_all_that_its_role_may_touch(database: Postgres) -> None:
+    import psycopg2
+
+    where = {"host": database.host, "port": database.port, "user": "mlflow", "password": DATABASE_PASSWORD}
+    with psycopg2.connect(dbname="mlflow", **where) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT rolsuper, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname = 'mlflow'")
+        assert cursor.fetchone() == (False, False, False)
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            cursor.execute("COPY (SELECT 1) TO PROGRAM 'true'")
+    with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+        psycopg2.connect(dbname="mlflow", **{**where, "password": "wrong"})
+
+
+def dumped(server: Postgres) -> list[bytes]:
+    """Without the words that pg_dump makes up anew each time."""
+    return [line for line in server.dump().splitlines() if not line.startswith((b"\\restrict", b"\\unrestrict"))]
