@@ -1,18 +1,22 @@
-"""What a driver spends on a thousand trials of twenty epochs: suggested, journalled, sent to MLflow."""
+"""What a driver spends on a thousand trials of twenty epochs: suggested, journalled, counted, sent to MLflow."""
 
 from __future__ import annotations
 
 import resource
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from orchestrator.events import Observer, Report
-from orchestrator.experiment import ExperimentSpec
+from orchestrator.experiment import ExperimentSpec, Objective
 from orchestrator.journal import Journal
+from orchestrator.launch.cluster import connected
 from orchestrator.launch.ledger import Ledger
+from orchestrator.launch.metrics_driver import SweepMetrics
 from orchestrator.launch.searcher import JournalSearch
 from orchestrator.space import with_values
 from orchestrator.tracking import MlflowObserver, SweepInfo
+from orchestrator.tracking.spool import unsent
 from tests.helpers.trials import experiment, score
 from trainables.storage import Storage
 
@@ -46,13 +50,15 @@ def test_a_thousand_trials(tmp_path: Path) -> None:
     lines = []
     for name, observer in (
         ("journal and search alone", Observer()),
+        ("with metrics", SweepMetrics("bench", "bench-1", Objective(), lambda: unsent(tmp_path / "spool"))),
         ("with MLflow", MlflowObserver(info, uri=uri, spool=tmp_path / "spool")),
     ):
         ledger = Ledger(Journal(Storage(str(tmp_path / name))), observer, spec.search, spec.run.metric)
         search = JournalSearch(ledger, spec, TRIALS, 1)
-        began, busy, before = time.perf_counter(), time.process_time(), peak()
-        record(spec, ledger, search, TRIALS)
-        wall, took = time.perf_counter() - began, time.process_time() - busy
+        with connected(None, cpus=1) if isinstance(observer, SweepMetrics) else nullcontext():
+            began, busy, before = time.perf_counter(), time.process_time(), peak()
+            record(spec, ledger, search, TRIALS)
+            wall, took = time.perf_counter() - began, time.process_time() - busy
         sent = ""
         if isinstance(observer, MlflowObserver):
             assert observer.close(seconds=600)

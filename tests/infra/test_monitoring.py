@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from orchestrator.infra.documents import Document
+from orchestrator.infra.schemas import Schemas
 from orchestrator.launch.metrics import METRICS, Metric
 from tests.helpers.services.prometheus import MONITORING, expressions, relabelings, rules
 
@@ -145,3 +147,24 @@ def test_panels_lie_side_by_side() -> None:
     assert len(taken) == len(set(taken))
     assert max(x for x, _ in taken) < 24
     assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        ("PodMonitor", "podMetricsEndpoints", "podMetricEndpoints"),
+        ("PodMonitor", "scrapeTimeout", "timeout"),
+        ("PodMonitor", "15s", "15 seconds"),
+        ("PodMonitor", "labeldrop", "dropLabel"),
+        ("PrometheusRule", "annotations", "annotation"),
+        ("PrometheusRule", "groups", "rules"),
+    ],
+)
+def test_what_the_prometheus_operator_would_drop_or_refuse_is_found(
+    rendered: list[dict[str, Any]], kind: str, old: str, new: str
+) -> None:
+    (there,) = [one for one in rendered if one["kind"] == kind]
+    broken = json.loads(json.dumps(there["spec"]).replace(f'"{old}"', f'"{new}"'))
+    schemas = Schemas()
+    assert list(schemas.findings(Document(there))) == []
+    assert list(schemas.findings(Document({**there, "spec": broken})))
