@@ -68,8 +68,8 @@ def told(error: BaseException, uri: str) -> str:
         return f"{what} MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
     if status == 403:
         return (
-            f"the login has no right to do this ({brief(error)}); give it that right, or set MLFLOW_TRACKING_USERNAME "
-            "and MLFLOW_TRACKING_PASSWORD to one that has it"
+            f"the login has no right to do this ({brief(error)}); give it that right, or set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to one that has it"
         )
     if status == 404 and "<html" in text.lower():
         return "what answers there is no MLflow server; mend MLFLOW_TRACKING_URI"

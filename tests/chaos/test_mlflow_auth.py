@@ -23,8 +23,8 @@ from orchestrator.resending import resend
 from orchestrator.tracking import ping
 from orchestrator.tracking.spool import waiting
 from tests.helpers.mlflow_store import Runs, story
-from tests.helpers.services.mlflow import healthy
 from tests.helpers.services.container import INFRA, Container, kustomize, named, why_not
+from tests.helpers.services.mlflow import healthy
 from tests.helpers.services.postgres import Postgres, binaries, postgres
 from tests.helpers.services.process import Service, free_port
 from tests.helpers.services.s3 import KEY, REGION, SECRET, S3Server
