@@ -160,7 +160,9 @@ def test_every_pod_is_told_the_store_that_the_component_brings(local: list[Docum
     assert (address.hostname, address.port) == ("object-store", port)
     store = variables(container(local, "object-store", "object-store"))
     assert store["VGW_PORT"] == f":{port}"
-    assert store["VGW_REGION"] == {"configMapKeyRef": {"name": "orch-settings", "key": "AWS_REGION"}}
+    region = {"configMapKeyRef": {"name": "orch-settings", "key": "AWS_REGION"}}
+    assert store["VGW_REGION"] == region, "it refuses what is signed for another"
+    assert variables(container(local, "mlflow", "mlflow"))["AWS_DEFAULT_REGION"] == region
 
 
 def test_without_the_component_the_clusters_own_s3_is_taken(rendered: Rendered) -> None:
