@@ -17,7 +17,8 @@ SPOOL_SECONDS = 5.0
 
 
 class SweepMetrics(Observer):
-    """Silent until this process is connected to Ray, which reads its environment when it is first imported.
+    """Silent until this process is connected to Ray, which reads its environment when it is first imported. What a
+    Ray client (ray://) tells is exported nowhere, for it is on no node; its trials' requests and caches are.
 
     unsent: bytes that wait for MLflow; asked at most every SPOOL_SECONDS.
     """
