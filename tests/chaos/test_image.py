@@ -82,10 +82,10 @@ def test_the_image_holds_the_experiments_and_no_tests_of_ours(built: Built) -> N
 
 
 def test_what_pip_was_told_is_in_no_layer_and_no_log(built: Built) -> None:
-    assert built.images.holding(built.secret) == []
+    """The other two show that layers and descriptions are looked at."""
+    layer, description = "PATH=/opt/orch/venv/bin:$PATH", "org.opencontainers.image.licenses"
+    assert built.images.found(built.secret, layer, description) == {layer, description}
     assert built.secret not in built.log
-    assert built.images.holding("org.opencontainers.image.licenses"), "the search looks at descriptions"
-    assert built.images.holding("PATH=/opt/orch/venv/bin:$PATH"), "and at layers"
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,8 @@ class Images:
         conf = self.folder / "pip.conf"
         conf.write_text(f"{pip.text}# {secret}\n")
         volumes = [word for volume in pip.volumes for word in ("--volume", volume)]
-        options = ["--isolation", "chroot", "--network", "host", "--layers", "--pull-never"]
+        options = ["--isolation", "chroot", "--network", "host", "--pull-never"]
+        options += ["--layers"] if "ORCH_TEST_IMAGES" in os.environ else []  # else each step is copied for nobody
         # buildah 1.28 does not look for the Dockerfile's own .dockerignore, as BuildKit does.
         options += [
             "--ignorefile",
@@ -125,11 +126,15 @@ class Images:
         self.buildah("umount", container)
         self.buildah("rm", container)
 
-    def holding(self, text: str) -> list[str]:
-        """Files of any layer, the build's own too, or of any image's description, that hold the text."""
+    def found(self, *texts: str) -> set[str]:
+        """Those of the texts that stand in any layer, the build's own too, or in an image's description."""
         places = [str(path) for path in (self.folder / "store").iterdir() if path.name.startswith("overlay")]
-        command = ["grep", "--recursive", "--files-with-matches", "--fixed-strings", "--exclude-dir=merged", text]
-        return subprocess.run([*command, *places], capture_output=True, text=True, check=False).stdout.splitlines()
+        command = ["grep", "--recursive", "--only-matching", "--no-filename", "--text", "--fixed-strings"]
+        words = [word for text in texts for word in ("-e", text)]
+        done = subprocess.run(
+            [*command, "--exclude-dir=merged", *words, *places], capture_output=True, text=True, check=False
+        )
+        return set(done.stdout.splitlines())
 
 
 def copy_context(folder: Path, paths: Sequence[str]) -> Path:
