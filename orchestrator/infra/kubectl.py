@@ -19,7 +19,7 @@ _SENTENCES = {
     "was refused - did you specify": "no Kubernetes cluster answers at {context}; start it, or give --context",
     "Unable to connect to the server": "no Kubernetes cluster answers at {context}; look with kubectl cluster-info",
     "no configuration has been provided": "kubectl knows no cluster; make one, or give --context",
-    "does not exist for": "kubectl knows no such context; kubectl config get-contexts lists them",
+    '" does not exist': "kubectl knows no such context; kubectl config get-contexts lists them",
     "context was not found": "kubectl knows no such context; kubectl config get-contexts lists them",
     "ensure CRDs are installed first": (
         "the cluster does not know a kind of the manifest: {line}; install what brings it first, "

@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
-from orchestrator.errors import ManifestError, SettingsError
+from orchestrator.errors import ManifestError
 from orchestrator.infra.documents import Document, Pod, mapping, named, pods, ray_document, sequence
 from orchestrator.infra.documents import variables as told_variables
 from orchestrator.infra.entrypoint import parse
@@ -103,7 +103,7 @@ def values(found: Sequence[Document]) -> Iterator[Finding]:
     for name, value in sorted(told.items()):
         try:
             wrong_value(name, value)
-        except SettingsError as error:
+        except UserError as error:
             yield finding(document, f"environment.{name}", f"{shown(value)}: {error}", "mend it in orch-settings")
 
 
