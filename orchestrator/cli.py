@@ -9,6 +9,7 @@ from orchestrator.commands.app import Commands, version_option
 from orchestrator.commands.attach import attach
 from orchestrator.commands.check import check
 from orchestrator.commands.doctor import doctor
+from orchestrator.commands.infra import infra
 from orchestrator.commands.prepare import prepare
 from orchestrator.commands.schema import schema
 from orchestrator.commands.show import show
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.callback()(version_option)
 for command in (sweep, submit, attach, stop, status, ablate, prepare, check, show, sync, schema, ui, doctor):
     app.command()(command)
+app.add_typer(infra, name="infra")
 
 
 def main() -> None:
