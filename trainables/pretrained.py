@@ -42,10 +42,7 @@ def check_safetensors(folder: Path) -> None:
     if not (folder / "config.json").exists():
         raise CheckpointError(f"checkpoint {folder}: no config.json in it; give a folder of save_pretrained")
     for index in folder.glob("*.safetensors.index.json"):
-        named = json.loads(index.read_text("utf-8")).get("weight_map", {}).values()
-        other = next((name for name in named if Path(name).name != name or not name.endswith(".safetensors")), None)
-        if other is not None:
-            raise CheckpointError(f"{index}: it names {other!r}; only *.safetensors beside it are loaded")
+        _check_index(index)
     if any(folder.glob("*.safetensors")):
         return
     convert = f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}-safe')"
@@ -53,6 +50,34 @@ def check_safetensors(folder: Path) -> None:
         f"checkpoint {folder}: no *.safetensors in it, and pickled weights are never loaded; convert it once with "
         f'python -c "from transformers import AutoModel; {convert}", copy the tokenizer files, give the new folder'
     )
+
+
+def check_source(source: str, revision: str) -> None:
+    """Raise CheckpointError where `transformers` would unpickle weights: those of a folder, or of a name on the hub."""
+    folder = local_folder(source)
+    if folder is not None:
+        check_safetensors(folder)
+        return
+    from transformers.utils import cached_file
+
+    index = cached_file(
+        source,
+        "model.safetensors.index.json",
+        revision=revision,
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )  # what keeps it from being had keeps the weights from it too, and they are asked for next
+    if index is not None:
+        _check_index(Path(index))
+
+
+def _check_index(index: Path) -> None:
+    """transformers takes the shards' names as they stand, and reads those that are no safetensors by pickle."""
+    named = json.loads(index.read_text("utf-8")).get("weight_map", {}).values()
+    other = next((name for name in named if Path(name).name != name or not name.endswith(".safetensors")), None)
+    if other is not None:
+        raise CheckpointError(f"{index}: it names {other!r}; only *.safetensors beside it are loaded")
 
 
 @lru_cache(maxsize=256)

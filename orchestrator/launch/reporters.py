@@ -53,9 +53,8 @@ class Checkpoints:
         digest, _, content = self.storage.read_bytes(key).partition(b"\n")
         if digest != _digest(content):
             return False
-        with tarfile.open(
-            fileobj=io.BytesIO(content), mode="r:"
-        ) as archive:  # never compressed: no larger than it is
+        # "r:" is never compressed, so that nothing unpacks to more than was read.
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             archive.extractall(folder, filter="data")
         return True
 

@@ -7,8 +7,11 @@ import io
 import json
 import os
 import pickle
+import subprocess
+import sys
 import tarfile
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -196,6 +199,31 @@ def test_an_index_of_weights_names_safetensors_beside_it_alone(tmp_path: Path) -
         (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": name}}))
         with pytest.raises(CheckpointError, match="beside it"):
             make_encoder("text", Pretrained(checkpoint=str(tmp_path)), [], 0)
+
+
+def test_nor_does_the_index_of_a_checkpoint_on_the_hub(tmp_path: Path) -> None:
+    """transformers would follow it, and unpickle what it names."""
+    commit, source = "a" * 40, "someone/model"
+    repository = tmp_path / "models--someone--model"
+    snapshot = repository / "snapshots" / commit
+    BertModel(BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=9)).save_pretrained(
+        snapshot, max_shard_size="1KB"
+    )
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    code = f"from trainables.pretrained import check_source; check_source({source!r}, 'main')"
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    run = partial(
+        subprocess.run, [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert run().returncode == 0
+    index = snapshot / "model.safetensors.index.json"
+    facts = json.loads(index.read_text())
+    facts["weight_map"][next(iter(facts["weight_map"]))] = "pytorch_model.bin"
+    index.write_text(json.dumps(facts))
+    refused = run()
+    assert refused.returncode == 1
+    assert "it names 'pytorch_model.bin'; only *.safetensors beside it are loaded" in refused.stderr
 
 
 def bomb(levels: int) -> str:

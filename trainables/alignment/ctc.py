@@ -22,7 +22,7 @@ from trainables.alignment.spelling import shared_out, words_of
 from trainables.alignment.trellis import align_tokens, needed_frames
 from trainables.corpus import SAMPLE_RATE
 from trainables.errors import CheckpointError
-from trainables.pretrained import check_safetensors, hub_cache, local_folder
+from trainables.pretrained import check_source, hub_cache, local_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,11 +76,9 @@ class CtcAligner:
         """Raises CheckpointError where it cannot be loaded, or is no CTC model with a vocabulary of characters."""
         import torch
 
-        folder = local_folder(checkpoint)
-        if folder is not None:
-            check_safetensors(folder)
-        source = str(folder or checkpoint)
+        source = str(local_folder(checkpoint) or checkpoint)
         try:
+            check_source(source, revision or "main")
             self._model, self.vocabulary, self._normalise = _load(source, revision or "main")
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]

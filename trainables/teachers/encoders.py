@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from trainables.errors import CheckpointError
-from trainables.pretrained import check_safetensors, hub_cache, local_folder
+from trainables.pretrained import check_source, hub_cache, local_folder
 from trainables.spec.teachers import Encoder, Pretrained, Scratch
 from trainables.teachers.images import PictureRules, rules_of
 from trainables.teachers.scratch import SCRATCH_SIDE, scratch_audio, scratch_text, scratch_visual, train_tokenizer
@@ -119,11 +119,9 @@ def _scratch(name: str, spec: Scratch, texts: Sequence[str], seed: int, frames: 
 
 
 def _pretrained(name: str, spec: Pretrained) -> LoadedEncoder:
-    folder = local_folder(spec.checkpoint)
-    if folder is not None:
-        check_safetensors(folder)
     try:
-        return _load(name, str(folder or spec.checkpoint), spec.revision)
+        check_source(spec.checkpoint, spec.revision or "main")
+        return _load(name, str(local_folder(spec.checkpoint) or spec.checkpoint), spec.revision)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise CheckpointError(
