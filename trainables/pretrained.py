@@ -53,7 +53,7 @@ def check_safetensors(folder: Path) -> None:
 
 
 def check_source(source: str, revision: str) -> None:
-    """Raise CheckpointError where `transformers` would unpickle weights: those of a folder, or of a name on the hub."""
+    """Raise CheckpointError where `transformers` would unpickle weights: of a folder, or of a name on the hub."""
     folder = local_folder(source)
     if folder is not None:
         check_safetensors(folder)
