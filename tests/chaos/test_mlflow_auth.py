@@ -303,6 +303,53 @@ def test_a_sweep_cannot_do_what_is_not_its_own(
     assert status == 200 and json.loads(text)["user"]["is_admin"] is False
 
 
+def test_a_second_start_changes_nothing_but_a_new_password(
+    mlflow: Deployed, database: Postgres, s3: S3Server
+) -> None:
+    def state() -> tuple[list[bytes], dict[str, int]]:
+        return dumped(database), s3.objects("orch-auth")
+
+    def status(password: str) -> int:
+        return ask(mlflow, f"{SEARCH}?max_results=1", user=USER, password=password)[0]
+
+    before = state()
+    mlflow.service.stop()
+    assert re.search("made the user|changed the password", mlflow.prepared()) is None
+    assert state() == before
+    mlflow.service.start()
+    assert status(PASSWORD) == 200
+    assert state() == before
+    mlflow.service.stop()
+    assert "changed the password of orch" in mlflow.prepared(MLFLOW_TRACKING_PASSWORD=NEXT_PASSWORD)
+    mlflow.service.start()
+    assert (status(PASSWORD), status(NEXT_PASSWORD)) == (401, 200)
+    mlflow.prepared()
+    assert status(PASSWORD) == 200
+
+
+def test_passwords_are_in_the_environment_and_nowhere_else(
+    mlflow: Deployed, database: Postgres, s3: S3Server, sweep: tuple[Swept, Path]
+) -> None:
+    told, folder = sweep
+    ask(mlflow, f"{SEARCH}?max_results=1", user=USER, password="wrong-" + PASSWORD)
+    inside = Path(f"/proc/{mlflow.processes[-1]}/root")
+    files = [one for place in ("tmp", "home/orch") for one in (inside / place).rglob("*") if one.is_file()]
+    assert any(one.name == "mlflow-auth.ini" for one in files)
+    files += [one for one in [mlflow.log, *folder.rglob("*")] if one.is_file()]
+    files += [Path(f"/proc/{number}/cmdline") for number in mlflow.processes]
+    found = {str(one): one.read_bytes() for one in files}
+    found |= {"the database": b"\n".join(dumped(database)), "what was said": told.said.encode()}
+    client = s3.client()
+    for key in s3.objects("orch-auth"):
+        found[key] = client.get_object(Bucket="orch-auth", Key=key)["Body"].read()
+    assert len(found) > 50
+    forms = [form for word in PLANTED for form in (word, base64.b64encode(f"{USER}:{word}".encode()).decode())]
+    assert [(name, form) for form in forms for name, text in found.items() if form.encode() in text] == []
+    # The search would have found them: there they are, where they belong.
+    served = Path(f"/proc/{mlflow.processes[-1]}/environ").read_bytes()
+    assert [word for word in PLANTED if word.encode() in served] == [DATABASE_PASSWORD, COOKIE_KEY, SECRET]
+
+
 @pytest.mark.parametrize(
     ("login", "says"),
     [
