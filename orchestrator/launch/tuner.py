@@ -9,12 +9,18 @@ from __future__ import annotations
 from tempfile import TemporaryDirectory
 from typing import Any
 
+CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
+
 
 def fit_here(trainable: Any, **given: Any) -> None:
     """`tune.Tuner(trainable, **given).fit()`."""
     from ray import tune
+    from ray.tune.execution import class_cache
     from ray.util.client import ray as client
 
+    # Tune would send the driver's keys along in the trials' runtime environment, which Ray logs on every node. Each
+    # node has credentials of its own.
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(CREDENTIALS)
     if not client.is_connected():
         tune.Tuner(trainable, **given).fit()
         return
