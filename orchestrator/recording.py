@@ -92,7 +92,7 @@ class Recorder(Observer):
                 mlflow.model(fetched_student(self.storage, best.models[0], Path(scratch) / "model"), best.name)
             except ArtifactError as error:
                 self._say.message(f"MLflow: the model of {best.name} is not shown: {error}", "warning")
-        if mlflow.close():
+        if mlflow.close(seconds=self.settings.tracking_patience):
             self.storage.write_text(shown, "{}")
 
     def close(self, status: Literal["KILLED", "FAILED"], reason: str) -> None:

@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     """Seconds that a storage root which is away is waited for, before what needs it is given up."""
     driver_patience: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Seconds that a sweep's other driver, which gives signs of life, is waited for before the sweep is refused."""
+    tracking_patience: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
+    """Seconds that a finished sweep waits for MLflow to take what is left; the rest is sent by the next start."""
     cache: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = Field(
         default_factory=lambda: Path(user_cache_dir("orch"))
     )

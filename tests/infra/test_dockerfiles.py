@@ -117,11 +117,11 @@ def test_the_entrypoint_becomes_orch_and_is_patient_with_a_driver_that_is_ending
     tmp_path: Path, given: str | None, told: str
 ) -> None:
     orch = tmp_path / "orch"
-    orch.write_text('#!/bin/sh\necho "$PPID $ORCH_DRIVER_PATIENCE" "$@"\nexit 2\n')
+    orch.write_text('#!/bin/sh\necho "$PPID $ORCH_DRIVER_PATIENCE $ORCH_TRACKING_PATIENCE" "$@"\nexit 2\n')
     orch.chmod(0o755)
-    environment = {name: value for name, value in os.environ.items() if name != "ORCH_DRIVER_PATIENCE"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ORCH_")}
     environment |= {"PATH": f"{tmp_path}:{os.environ['PATH']}"} | ({"ORCH_DRIVER_PATIENCE": given} if given else {})
     command = [str(DOCKER / "entrypoint.sh"), "sweep", "a name", "--set", "x=$HOME"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout == f"{os.getpid()} {told} sweep a name --set x=$HOME\n", "no shell is between"
+    assert done.stdout == f"{os.getpid()} {told} 300 sweep a name --set x=$HOME\n", "no shell is between"
     assert done.returncode == 2

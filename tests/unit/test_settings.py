@@ -74,6 +74,7 @@ def test_the_working_directory_hides_the_users_file(bare: Path, tmp_path: Path) 
         ("ORCH_CACHE_LIMIT", "cache_limit", 2.5),
         ("ORCH_STORAGE_PATIENCE", "storage_patience", 20.0),
         ("ORCH_DRIVER_PATIENCE", "driver_patience", 120.0),
+        ("ORCH_TRACKING_PATIENCE", "tracking_patience", 300.0),
         ("ORCH_SCALE", "scale", "laptop"),
         ("ORCH_CONCURRENCY", "concurrency", 4),
     ],
