@@ -156,9 +156,8 @@ def _save(folder: Path, target: Path, facts: Mapping[str, Any], model_id: str, r
     with warnings.catch_warnings():
         # It wants an input example, which it would then run here; a test does that.
         warnings.simplefilter("ignore")
-        logging.getLogger("mlflow.utils.environment").setLevel(
-            logging.ERROR
-        )  # our image has no pip, and needs none
+        # Our image has no pip, whose version it would note.
+        logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
         mlflow.pyfunc.save_model(
             str(target),
             python_model=str(Path(__file__).with_name("served.py")),
