@@ -26,6 +26,10 @@ IMAGE = Annotated[
     str | None,
     typer.Option(metavar="NAME[:TAG]", help="Our image in your registry; without a tag each keeps its own."),
 ]
+SETTINGS = Annotated[
+    list[str] | None,
+    typer.Option("--setting", metavar="NAME=VALUE", help="A variable of every Ray pod, such as ORCH_STORAGE."),
+]
 RENAMED = Annotated[str | None, typer.Option("--name", help="Of the RayJob; by default the experiment's.")]
 CONTEXT = Annotated[str | None, typer.Option(help="kubectl's; by default the current one.")]
 SWEEP_ONLY = Annotated[
@@ -44,11 +48,21 @@ def _rendered(
     trials: int | None = None,
     seed: int | None = None,
     image: str | None = None,
+    settings: list[str] | None = None,
 ) -> str:
     from orchestrator.infra.render import Request, render
 
     request = Request(
-        overlay, experiment, tuple(sets or ()), scale, trials, seed, tuple(components or ()), image, name
+        overlay,
+        experiment,
+        tuple(sets or ()),
+        scale,
+        trials,
+        seed,
+        tuple(components or ()),
+        image,
+        name,
+        tuple(settings or ()),
     )
     return render(request)
 
@@ -70,6 +84,7 @@ def render(
     seed: SEED = None,
     components: WITH = None,
     image: IMAGE = None,
+    settings: SETTINGS = None,
     name: RENAMED = None,
 ) -> None:
     """Print exactly what would be applied; an experiment that could not run there is refused."""
@@ -83,6 +98,7 @@ def render(
         trials=trials,
         seed=seed,
         image=image,
+        settings=settings,
     )
     typer.echo(text, nl=False)
 
@@ -124,6 +140,7 @@ def apply(
     seed: SEED = None,
     components: WITH = None,
     image: IMAGE = None,
+    settings: SETTINGS = None,
     name: RENAMED = None,
     context: CONTEXT = None,
     sweep_only: SWEEP_ONLY = False,
@@ -144,6 +161,7 @@ def apply(
         trials=trials,
         seed=seed,
         image=image,
+        settings=settings,
     )
     applied(_kubectl(context), text, typer.echo, sweep_only=sweep_only, again=again)
 

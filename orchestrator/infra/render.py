@@ -19,6 +19,7 @@ from orchestrator.errors import ManifestError
 from orchestrator.experiment import Scale
 from orchestrator.infra.documents import Document, documents, mapping, pods, ray_document
 from orchestrator.infra.entrypoint import Entrypoint, parse
+from orchestrator.infra.given_settings import credential, settings_patch
 from orchestrator.infra.kubectl import NAMESPACE, kustomize
 from orchestrator.infra.overlays import component_folders, overlay_folder
 from orchestrator.infra.placement import EXPERIMENTS, check_placement, experiment_of, ray_container
@@ -41,6 +42,8 @@ class Request:
     image: str | None = None
     """NAME, or NAME:TAG, of our image in a registry."""
     name: str | None = None
+    settings: tuple[str, ...] = ()
+    """NAME=VALUE, of the variables that every Ray pod gets."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ def render(request: Request) -> str:
 
 
 def _says_something(request: Request) -> bool:
-    return any((request.experiment, request.sets, request.trials, request.seed, request.image, request.name))
+    given = (request.experiment, request.sets, request.trials, request.seed, request.image, request.name)
+    return any((*given, request.settings))
 
 
 def _layer(request: Request, document: Document) -> _Layer:
@@ -94,6 +98,7 @@ def _layer(request: Request, document: Document) -> _Layer:
         files["experiment.yaml"] = json.dumps(_config_map(config, file))
         patch += _mounts(document, config)
     patches = [{"target": {"kind": document.kind}, "patch": json.dumps(patch)}] if patch else []
+    patches += [settings_patch(request.settings)] if request.settings else []
     return _Layer(patches, _images(request, document), files)
 
 
@@ -127,11 +132,6 @@ def _entrypoint(request: Request, document: Document) -> Entrypoint | None:
         seed=request.seed,
         sets=request.sets,
     )
-
-
-def credential(text: str) -> bool:
-    """Whether a URL in the text carries a user or a password."""
-    return re.search(r"://[^/\s'\"]*@", text) is not None
 
 
 def _experiment_file(request: Request) -> Path | None:

@@ -15,8 +15,9 @@ from orchestrator.commands import sweep as sweep_command
 from orchestrator.errors import ExperimentError, ManifestError
 from orchestrator.infra.documents import Document, documents, named, pods
 from orchestrator.infra.entrypoint import options, parse
+from orchestrator.infra.given_settings import credential
 from orchestrator.infra.overlays import INFRA, addable, overlay_folder, overlays
-from orchestrator.infra.render import Request, credential, render
+from orchestrator.infra.render import Request, render
 from tests.architecture.test_cold_imports import HEAVY
 from tests.helpers.cli import bare_machine, orch
 from tests.infra.conftest import Rendered
@@ -101,6 +102,16 @@ def test_our_image_comes_from_another_registry_and_each_keeps_its_tag() -> None:
     }
 
 
+def test_where_things_are_is_told_to_every_pod_and_changes_nothing_else() -> None:
+    given = ("ORCH_STORAGE=s3://mine/orch", "AWS_REGION=eu-central-1", "ORCH_EXPERIMENT_PREFIX=team/")
+    plain, changed = (documents(render(Request("gpu", settings=one))) for one in ((), given))
+    differing = [(one, other) for one, other in zip(plain, changed, strict=True) if one != other]
+    ((before, after),) = differing
+    assert before.title == after.title == "ConfigMap orch-settings"
+    expected = {**before.data["data"], **dict(entry.split("=", 1) for entry in given)}
+    assert after.data["data"] == expected != before.data["data"]
+
+
 def test_an_experiment_of_ones_own_is_mounted_where_the_entrypoint_finds_it(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "search_spaces" / "cmd-meld.yaml").read_text(encoding="utf-8")
     file = tmp_path / "mine.yaml"
@@ -141,6 +152,12 @@ REFUSED = [
         "--set claim: its value holds a user or a password",
     ),
     (Request("local", image="orch:latest"), "no 'latest'"),
+    (Request("gpu", settings=("ORCH_STORAGE",)), "--setting ORCH_STORAGE: give NAME=VALUE"),
+    (Request("gpu", settings=("ORCH_STORGE=s3://b/x",)), "nothing reads that variable; it is spelled ORCH_STORAGE"),
+    (Request("gpu", settings=("PATH=/tmp",)), "--setting PATH: nothing reads that variable; settings begin with"),
+    (Request("gpu", settings=("ORCH_CACHE_LIMIT=much",)), "--setting ORCH_CACHE_LIMIT=much: Input should be"),
+    (Request("gpu", settings=("ORCH_STORAGE=s3://key:word@b",)), "--setting ORCH_STORAGE: it holds a secret"),
+    (Request("gpu", settings=("AWS_SECRET_ACCESS_KEY=x",)), "--setting AWS_SECRET_ACCESS_KEY: it holds a secret"),
 ]
 
 
