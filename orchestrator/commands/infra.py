@@ -122,7 +122,7 @@ def check(
     for one in check_all(requests(overlays or (), components or (), experiment), crds):
         rendered, faults = rendered + 1, faults + len(one.findings)
         if not one.findings:
-            typer.echo(f"{one.title}: ok, {one.documents} documents")
+            typer.echo(f"{one.title}: ok, {one.documents} documents; {one.asks}")
         for fault in one.findings:
             typer.echo(str(fault), err=True)
     if faults:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from orchestrator.infra import demand
 from orchestrator.infra.documents import Document, documents
 from orchestrator.infra.finding import Finding
 from orchestrator.infra.overlays import addable, overlay_folder, overlays
@@ -27,6 +28,8 @@ class Checked:
     title: str
     documents: int
     findings: tuple[Finding, ...]
+    asks: str = ""
+    """What it asks a cluster for."""
 
 
 def requests(names: Sequence[str], components: Sequence[str], experiment: str | None) -> list[Request]:
@@ -54,7 +57,8 @@ def check(wanted: Sequence[Request], crds: Path | None = None) -> Iterator[Check
             found = documents(text)
             faults = [fault for one in found for fault in _schema_faults(one, schemas, seen)]
             faults += broken(found)
-            yield Checked(title, len(found), tuple(replace(fault, where=title) for fault in faults))
+            told = tuple(replace(fault, where=title) for fault in faults)
+            yield Checked(title, len(found), told, "" if faults else demand.told(found))
 
 
 def _rendered(request: Request) -> str | UserError:
