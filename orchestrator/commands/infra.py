@@ -179,13 +179,18 @@ def status(*, context: CONTEXT = None) -> None:
 def logs(
     sweep: Annotated[str, typer.Argument(metavar="NAME", help="Of the RayJob, as status shows it.")],
     *,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until it ends.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="To its end, through every attempt; exits as it does.")
+    ] = False,
     context: CONTEXT = None,
 ) -> None:
     """Print what a sweep prints."""
-    from orchestrator.infra.cluster import logs as printed
+    from orchestrator.infra import follow as reading
 
-    raise typer.Exit(printed(_kubectl(context), sweep, follow=follow))
+    kubectl = _kubectl(context)
+    if follow:
+        raise typer.Exit(reading.follow(kubectl, sweep, lambda line: typer.echo(line, err=True)))
+    raise typer.Exit(reading.logs(kubectl, sweep))
 
 
 @infra.command()

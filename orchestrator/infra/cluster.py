@@ -6,16 +6,15 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from orchestrator.errors import KubernetesError, ManifestError
+from orchestrator.errors import ManifestError
 from orchestrator.infra.documents import RAY_KINDS, Document, documents, mapping, ray_document, sequence
+from orchestrator.infra.follow import ENDED
 from orchestrator.infra.kubectl import NAMESPACE, Kubectl
 from orchestrator.infra.rules import OPERATOR, broken
 from orchestrator.infra.secrets import make_missing
 
 KEPT = ("Namespace", "PersistentVolumeClaim", "Secret")
 """They hold what cannot be made again; a namespace that goes takes them along."""
-ENDED = ("Complete", "Failed")
-SUBMITTER = "ray-job-submitter"
 Say = Callable[[str], None]
 
 
@@ -72,14 +71,6 @@ def _sweep(found: Sequence[Document]) -> list[Document]:
 
 def _manifest(found: Sequence[Document]) -> str:
     return "\n".join(json.dumps(one.data) for one in found)
-
-
-def logs(kubectl: Kubectl, name: str, *, follow: bool) -> int:
-    """Print what the sweep's driver prints, which its submitter follows; an exit code."""
-    selector = f"batch.kubernetes.io/job-name={name}"
-    if not any(_labels(pod).get("batch.kubernetes.io/job-name") == name for pod in kubectl.get(["pods"])):
-        raise KubernetesError(f"sweep {name} has no submitter yet, so no log; orch infra status says why")
-    return kubectl.logs(selector, SUBMITTER, follow=follow)
 
 
 def status(kubectl: Kubectl) -> Iterator[str]:

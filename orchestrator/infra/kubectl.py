@@ -68,9 +68,9 @@ class Kubectl:
         """Until it is gone."""
         return self._call(["delete", kind, name, "--namespace", self.namespace, "--ignore-not-found"])
 
-    def logs(self, selector: str, container: str, *, follow: bool) -> int:
-        """Print the logs of the pods as they come; kubectl's exit code."""
-        arguments = ["logs", "--selector", selector, "--container", container, "--tail=-1"]
+    def logs(self, pod: str, container: str, *, follow: bool) -> int:
+        """Print the log of a pod as it comes; kubectl's exit code."""
+        arguments = ["logs", pod, "--container", container]
         command = self._command([*arguments, "--namespace", self.namespace, *(["--follow"] if follow else [])])
         return subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode
 

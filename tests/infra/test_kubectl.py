@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from orchestrator.infra.documents import documents
+from orchestrator.infra.follow import follow
+from orchestrator.infra.kubectl import Kubectl
 from orchestrator.infra.render import Request, render
 from orchestrator.infra.secrets import RANDOM
 from tests.helpers.cli import bare_machine, orch
@@ -141,6 +143,63 @@ def test_logs_are_those_of_the_submitter(cluster: Cluster, capfd: pytest.Capture
     cluster.logs["cmd-meld-x"] = "trial 1 of 12\n"
     assert orch("infra", "logs", "cmd-meld").code == 0
     assert capfd.readouterr().out == "trial 1 of 12\n"
+
+
+def sweep_in(state: str, outcome: str = "", message: str = "") -> dict[str, Any]:
+    status = {"jobDeploymentStatus": state, "jobStatus": outcome, "message": message}
+    return {"metadata": {"name": "cmd-meld"}, "spec": {}, "status": status}
+
+
+def attempt(name: str, made: str, phase: str) -> dict[str, Any]:
+    found = pod(name, "submitter", {"phase": phase}, job="cmd-meld")
+    found["metadata"] |= {"uid": name, "creationTimestamp": made}
+    return found
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("SUCCEEDED", 0), ("FAILED", 1), ("STOPPED", 1)])
+def test_a_log_is_followed_through_every_attempt_and_exits_as_the_sweep(
+    cluster: Cluster, capfd: pytest.CaptureFixture[str], outcome: str, code: int
+) -> None:
+    """The operator begins anew in a new cluster while the first one's log is still the only one there."""
+    states = iter(["Initializing", "Running", "Retrying", "Running", "Complete"])
+    looks = []
+
+    def look(cluster: Cluster) -> None:
+        state = next(states)
+        looks.append(state)
+        cluster.add("rayjobs", sweep_in(state, outcome if state == "Complete" else "", "as it was"))
+        if looks.count("Running") == 1:
+            cluster.add("pods", attempt("first", "2026-01-01T00:00:01Z", "Failed"))
+        if looks.count("Running") == 2:
+            cluster.add("pods", attempt("second", "2026-01-01T00:00:02Z", "Succeeded"))
+
+    cluster.logs = {"first": "trial 1 of 12\n", "second": "trial 2 of 12\n"}
+    cluster.before["rayjobs"] = look
+    kubectl, said = Kubectl(), list[str]()
+    assert follow(kubectl, "cmd-meld", said.append, look=0.01) == code
+    assert capfd.readouterr().out == "trial 1 of 12\ntrial 2 of 12\n"
+    assert [line.partition(";")[0] for line in said] == [
+        *("sweep cmd-meld: Initializing", "sweep cmd-meld: Retrying"),
+        f"sweep cmd-meld ended: {outcome.lower()} as it was",
+    ]
+    assert looks == ["Initializing", "Running", "Retrying", "Running", "Complete"]
+
+
+def test_of_several_attempts_the_latest_is_printed(cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
+    cluster.add("pods", attempt("a-new", "2026-01-01T00:00:02Z", "Running"))
+    cluster.add("pods", attempt("b-old", "2026-01-01T00:00:01Z", "Failed"))
+    cluster.logs = {"a-new": "second\n", "b-old": "first\n"}
+    assert orch("infra", "logs", "cmd-meld").code == 0
+    assert capfd.readouterr().out == "second\n"
+
+
+def test_a_sweep_that_is_not_there_cannot_be_followed(cluster: Cluster) -> None:
+    cluster.add("rayjobs", sweep_in("Running"))
+    done = orch("infra", "logs", "other", "--follow")
+    assert (done.code, done.err) == (
+        1,
+        "error: there is no sweep other in namespace orch; orch infra status lists them\n",
+    )
 
 
 def test_a_cluster_without_the_operator_is_one_sentence(cluster: Cluster) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -42,6 +42,8 @@ class Cluster:
         self.logs: dict[str, str] = {}
         self.forbidden: set[tuple[str, str]] = set()
         """(method, resource)"""
+        self.before: dict[str, Callable[[Cluster], None]] = {}
+        """Called before a list of the resource is answered: what happens meanwhile."""
         self.port = 0
 
     def add(self, resource: str, data: dict[str, Any]) -> None:
@@ -73,6 +75,8 @@ class Cluster:
 
     def _object(self, method: str, api: str, resource: str, name: str, body: Any) -> tuple[int, Any]:
         if method == "GET" and not name:
+            if resource in self.before:
+                self.before[resource](self)
             items = [value for (kind, _), value in sorted(self.objects.items()) if kind == resource]
             return 200, {"apiVersion": api, "kind": f"{self.kinds[api][resource]}List", "items": items}
         there = self.objects.get((resource, name))
