@@ -5,7 +5,15 @@ STAMP := .venv/.installed
 # Processes that `make test` runs tests in; 0: its own alone.
 WORKERS ?= 2
 
-.PHONY: setup setup-services sweep test chaos check bench format clean
+# A pip configuration for the images' builds: an index of torch's CPU wheels, mirrors. Seen by the pip steps alone.
+PIP_CONF ?=
+# Where a cluster takes its images from.
+REGISTRY ?=
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+BUILD = docker build $(if $(PIP_CONF),--secret id=pip$(COMMA)src=$(PIP_CONF))
+COMMA := ,
+
+.PHONY: setup setup-services sweep test chaos check bench format clean kind operator image push
 
 setup: $(STAMP)
 
@@ -41,6 +49,33 @@ format: setup
 
 bench: setup
 	$(BIN)/python -m pytest -s tests/benchmarks
+
+# Kubernetes on this machine, for the overlays `local` and `ci`; needs docker, kind, kubectl and helm.
+kind:
+	kind get clusters 2>/dev/null | grep -qx orch || kind create cluster --config infra/kind.yaml
+	$(MAKE) operator
+
+# KubeRay's operator, in the cluster that kubectl's current context names. Its rights are in namespace `orch` alone.
+operator:
+	kubectl get namespace orch >/dev/null 2>&1 || kubectl create namespace orch
+	helm upgrade --install kuberay-operator kuberay-operator --version 1.7.0 \
+		--repo https://ray-project.github.io/kuberay-helm/ \
+		--namespace ray-system --create-namespace --values infra/helm/kuberay-operator.yaml --wait
+
+# The CPU image, and into the cluster of `make kind` where there is one.
+image:
+	$(BUILD) --file infra/docker/Dockerfile.cpu --tag orch:$(VERSION)-cpu .
+	! kind get clusters 2>/dev/null | grep -qx orch || kind load docker-image orch:$(VERSION)-cpu --name orch
+
+# Both images to REGISTRY, e.g. REGISTRY=registry.example/team. The GPU image takes torch's CUDA build, so no PIP_CONF
+# of CPU wheels.
+push:
+	@test -n "$(REGISTRY)" || { echo "say where to: make push REGISTRY=registry.example/team" >&2; exit 2; }
+	$(MAKE) image
+	docker build --file infra/docker/Dockerfile.gpu --tag orch:$(VERSION)-gpu .
+	for kind in cpu gpu; do \
+		docker tag orch:$(VERSION)-$$kind $(REGISTRY)/orch:$(VERSION)-$$kind \
+		&& docker push $(REGISTRY)/orch:$(VERSION)-$$kind || exit 1; done
 
 clean:
 	rm -rf .venv
