@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -112,7 +113,9 @@ def _program() -> str:
 
 
 def _line(stderr: str) -> str:
-    """The line that says what is wrong: the last that is no warning."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith(("error:", "Error", "The ", "Unable"))] or lines or ["failed"]
-    return told[-1].removeprefix("error: ").removeprefix("Error: ")
+    """What is wrong, on one line: from the last line that says so on, without the warnings before it."""
+    plain = re.sub(r'(?m)^E\d{4} .*\] "command failed" err=[<"]?', "error: ", stderr)
+    lines = [line.strip() for line in plain.splitlines() if line.strip(' \t">')] or ["failed"]
+    signs = [place for place, line in enumerate(lines) if line.startswith(("error:", "Error", "The ", "Unable"))]
+    told = " ".join(lines[signs[-1] :] if signs else lines[-1:])
+    return told.removeprefix("error: ").removeprefix("Error: ")

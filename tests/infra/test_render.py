@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -167,6 +168,18 @@ def test_what_cannot_be_is_refused_with_the_way_out(request_: Request, told: str
         render(request_)
     assert told in str(refused.value)
     assert refused.value.exit_code == 2
+
+
+def test_what_kustomize_refuses_is_told_in_its_words(tmp_path: Path) -> None:
+    overlay = tmp_path / "mine"
+    overlay.mkdir()
+    (overlay / "kustomization.yaml").write_text(
+        f"resources: [{os.path.relpath(INFRA / 'overlays' / 'local', overlay)}]\n"
+        "patches:\n- {target: {kind: RayJob}, patch: '[{op: add}]'}\n"
+    )
+    done = orch("infra", "render", str(overlay))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "unable to parse SM or JSON patch" in done.err
 
 
 def test_a_plan_that_could_never_be_placed_is_refused_with_the_sums() -> None:
