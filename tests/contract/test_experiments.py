@@ -7,7 +7,7 @@ import re
 from importlib.resources import files
 from typing import Any, get_args
 
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema
 import pytest
 
 from orchestrator.check import check_spec, variants
