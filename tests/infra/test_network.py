@@ -27,6 +27,7 @@ OUTSIDE = {
     "called head": End("default", {"app.kubernetes.io/component": "ray-head"}),
     "prometheus": End("monitoring", {"app.kubernetes.io/name": "prometheus"}),
     "dns": End("kube-system", {"k8s-app": "kube-dns"}),
+    "dns of the node": End(address="169.254.20.10"),
     "s3": End(address="52.216.8.1"),
     "s3 by IPv6": End(address="2600:1fa0::1"),
     "kubernetes": End(address="10.96.0.1"),
@@ -34,6 +35,7 @@ OUTSIDE = {
     "metadata by IPv6": End(address="fd00:ec2::254"),
 }
 STRANGER = {"stranger": End("orch", {"app": "stranger"})}
+NAMES = ("dns", "dns of the node")
 INTERNET = ("s3", "s3 by IPv6", "kubernetes")
 
 Edge = tuple[str, str, int]
@@ -73,7 +75,7 @@ def expected(present: set[str]) -> set[Edge]:
         ("mlflow", "postgres", POSTGRES),
         *(("prometheus", node, METRICS) for node in RAY),
         *((one, "object-store", STORE) for one in STORING),
-        *((one, "dns", DNS) for one in (*OURS, "stranger")),
+        *((one, server, DNS) for one in (*OURS, "stranger") for server in NAMES),
     }
     return {edge for edge in among | told if {edge[0], edge[1]} <= present | set(OUTSIDE) | set(STRANGER)}
 
@@ -107,8 +109,9 @@ def test_names_are_resolved_by_both_protocols_and_nothing_else_goes_by_udp(
 ) -> None:
     found = rendered(overlay)
     udp = edges(found, protocol="UDP")
-    assert {edge for edge in udp if edge[1] == "dns"} == {(one, "dns", DNS) for one in (*ours(found), "stranger")}
-    assert {(source, target) for source, target, _ in udp if target != "dns"} == {
+    asking = (*ours(found), "stranger")
+    assert {edge for edge in udp if edge[1] in NAMES} == {(one, server, DNS) for one in asking for server in NAMES}
+    assert {(source, target) for source, target, _ in udp if target not in NAMES} == {
         ("ray-head", "ray-worker"),
         ("ray-worker", "ray-head"),
     }

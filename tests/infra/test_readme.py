@@ -69,7 +69,8 @@ def test_what_is_applied_can_be_rendered() -> None:
     assert len(applied) > 3
     for words in applied:
         done = orch("infra", "render", *(word for word in words if word != "--again"))
-        assert (done.code, "kind: RayJob" in done.out) == (0, True), done.err
+        kind = "RayCluster" if "long-lived" in words else "RayJob"
+        assert (done.code, f"kind: {kind}\n" in done.out) == (0, True), done.err
 
 
 @pytest.mark.usefixtures("kubectl")
