@@ -27,9 +27,11 @@ _DEFINITIONS = "https://kubernetes.io/api/_definitions.json"
 
 
 class Schemas:
-    """`crd_folder`: the full CRDs of other people's kinds, instead of the trimmed schemas of these."""
+    """`crd_folder`: the full CRDs of other people's kinds, instead of the trimmed schemas of these. `kubernetes`:
+    the version whose own kinds are meant."""
 
-    def __init__(self, crd_folder: Path | None = None) -> None:
+    def __init__(self, crd_folder: Path | None = None, kubernetes: str = KUBERNETES_VERSION) -> None:
+        self._kubernetes = kubernetes
         self._own = _own_schemas()
         if crd_folder is not None:
             self._own |= _full_schemas(crd_folder)
@@ -48,7 +50,7 @@ class Schemas:
     def _validator(self, document: Document) -> Any:
         key = f"{document.api} {document.kind}"
         if key not in self._validators:
-            schema = self._own.get(key) or _core_schema(document.api, document.kind)
+            schema = self._own.get(key) or _core_schema(document.api, document.kind, self._kubernetes)
             self._validators[key] = schema and self._validator_class(schema, registry=self._registry)
         return self._validators[key]
 
@@ -63,7 +65,8 @@ class Schemas:
         from referencing import Registry, Resource
 
         registry: Any = Registry()
-        return registry.with_resource(_DEFINITIONS, Resource.from_contents(_contents("_definitions.json")))
+        definitions = _contents("_definitions.json", self._kubernetes)
+        return registry.with_resource(_DEFINITIONS, Resource.from_contents(definitions))
 
 
 def _own_schemas() -> dict[str, dict[str, Any]]:
@@ -87,24 +90,22 @@ def _full_schemas(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _core_schema(api: str, kind: str) -> Any:
+def _core_schema(api: str, kind: str, kubernetes: str) -> Any:
     short = re.sub(r"^([^./]*)(?:\.[^/]*)?/", r"\1-", api)
     try:
-        return _contents(f"{kind.lower()}-{short}.json")
+        return _contents(f"{kind.lower()}-{short}.json", kubernetes)
     except FileNotFoundError:
         return None
 
 
 @lru_cache(maxsize=64)
-def _contents(name: str) -> Any:
+def _contents(name: str, kubernetes: str) -> Any:
     try:
         from kubernetes_validate.utils import schema_contents
     except ImportError as error:
         told = "the schemas of Kubernetes are not installed"
         raise ManifestError(f"{told}: pip install 'orch[infra]', or kubernetes-validate") from error
-    return schema_contents(
-        f"kubernetes-json-schema/v{KUBERNETES_VERSION}.0-local-strict/{name}", KUBERNETES_VERSION
-    )
+    return schema_contents(f"kubernetes-json-schema/v{kubernetes}.0-local-strict/{name}", kubernetes)
 
 
 def _findings(document: Document, error: Any) -> Iterator[Finding]:

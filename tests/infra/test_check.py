@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from orchestrator.infra.check import Checked, check, requests
-from orchestrator.infra.documents import documents
+from orchestrator.infra.documents import Document, documents
 from orchestrator.infra.overlays import INFRA, addable, components, overlay_folder, overlays
 from orchestrator.infra.render import Request
 from orchestrator.infra.schemas import Schemas
 from orchestrator.infra.spelling import known, misspelt
 from tests.helpers.cli import bare_machine, orch
+from tests.infra.conftest import Rendered
 
 pytestmark = pytest.mark.usefixtures("kubectl")
 
@@ -30,6 +31,16 @@ def test_every_overlay_is_sound_alone_and_with_each_component(everything: list[C
         f"{overlay} + {name}" for overlay in overlays() for name in addable(overlay_folder(overlay))
     }
     assert min(one.documents for one in everything) > 20
+
+
+@pytest.mark.parametrize("kubernetes", ["1.32", "1.34", "1.37"])
+def test_what_is_applied_is_known_to_old_and_new_kubernetes(kubernetes: str, rendered: Rendered) -> None:
+    schemas = Schemas(kubernetes=kubernetes)
+    found = [one for overlay in ("local", "gpu-spot") for one in rendered(overlay, "monitoring", "data")]
+    assert [str(fault) for one in found for fault in schemas.findings(one)] == []
+    (claim,) = [one.data for one in found if one.kind == "PersistentVolumeClaim"][:1]
+    misspelt = Document({**claim, "spec": {**claim["spec"], "accessmodes": []}})
+    assert [fault.path for fault in schemas.findings(misspelt)] == ["spec.accessmodes"]
 
 
 def test_no_component_is_left_out(everything: list[Checked]) -> None:
@@ -82,7 +93,8 @@ def test_an_overlay_that_kustomize_refuses_is_a_finding(tmp_path: Path) -> None:
 def test_an_experiment_is_checked_on_every_overlay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bare_machine(tmp_path, monkeypatch)
     done = orch("infra", "check", "local", "--with", "spot", "--experiment", "cmd-meld")
-    assert (done.code, done.out) == (0, "local + spot: ok, 26 documents\n")
+    asked = "asks for 2.0 CPUs, 9.9 GiB, 30 GiB of volumes"
+    assert (done.code, done.out) == (0, f"local + spot: ok, 26 documents; {asked}\n")
     assert "no experiment 'cmd-medl'" in orch("infra", "check", "local", "--experiment", "cmd-medl").err
 
 
