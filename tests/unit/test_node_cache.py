@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import os
+import pickle
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -106,6 +109,25 @@ def test_an_entry_is_made_once(cache: NodeCache) -> None:
             assert lease.folder == cache.folder / "a"
             assert (lease.folder / "data").read_bytes() == content_of("a", SIZE)
     assert made(cache) == ["a"] and entries(cache) == ["a"]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_of_a_lease_closes_nobody_elses_file(
+    cache: NodeCache, copied: Callable[[dict[str, Lease]], dict[str, Lease]]
+) -> None:
+    lease = ask(cache, "a")
+    other, number = copied({"of": lease}), lease.handle
+    lease.close()
+    with (cache.folder.parent / "else").open("w") as file:
+        os.dup2(file.fileno(), number)
+    del other
+    gc.collect()
+    os.close(number)  # it is open still, as another file
+
+
+def test_a_lease_is_sent_to_no_other_process(cache: NodeCache) -> None:
+    with pytest.raises(TypeError, match="in its own process alone"), ask(cache, "a") as lease:
+        pickle.dumps(lease)
 
 
 @pytest.mark.parametrize("processes", [1, 4])

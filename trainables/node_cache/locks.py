@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from trainables.errors import MachineError
 from trainables.node_cache import entry
@@ -45,10 +45,23 @@ class _Handle:
 
 
 class Lease(_Handle):
-    """An entry that is not evicted until this is closed or nobody refers to it any longer."""
+    """An entry that is not evicted until this is closed or nobody refers to it any longer.
+
+    A number of a handle means another file, or none, once it was closed: a copy with the same number would close
+    that in its turn. So a copy is this lease itself, and none is sent to another process.
+    """
 
     def __del__(self) -> None:
         self.close()
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self.folder}: a lease holds in its own process alone")
 
 
 class Claim(_Handle):
