@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -108,11 +108,12 @@ def _stages(  # noqa: PLR0917
         recorder = resources.enter_context(
             recording(plan, settings, folder, observer, holds=lambda: lease.taken_by is None)
         )
+        shown = resources.enter_context(closing(_metrics(plan, settings, folder)))
         yield (
             Stages(
                 plan=plan,
                 settings=settings,
-                observer=Observers(observer, recorder, _metrics(plan, settings, folder)),
+                observer=Observers(observer, recorder, shown),
                 sweep_folder=folder,
                 trials=trials,
                 concurrency=concurrency or settings.concurrency,

@@ -1,9 +1,10 @@
 """What Prometheus is shown beside all that Ray exports of itself, its nodes and GPUs: sweeps, storage, node caches.
 
 Each process records with Ray's own metrics, at some 2 µs, and the agent of its node exports them as `ray_<name>`;
-KubeRay opens port 8080 for that, which asks for no token. A gauge vanishes some 20 s after the process that set it,
-so that one which is there has a living driver. A process that is killed takes with it what it counted in its last
-10 s. Ray passes histograms on as counts by bucket: quantiles are as good as the bounds, sums are estimates.
+KubeRay opens port 8080 for that, which asks for no token. Ray drops a gauge that was not set for 20 s, so that a
+thread sets each again for as long as its process lives: where one is shown, a driver lives. A process that is
+killed takes with it what it counted in its last 10 s. Ray passes histograms on as counts by bucket: quantiles are
+as good as the bounds, sums are estimates.
 
 Nothing here raises: a sweep never fails for its metrics.
 """
@@ -11,8 +12,10 @@ Nothing here raises: a sweep never fails for its metrics.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +23,8 @@ from typing import Any, Literal
 
 from trainables.storage import traffic
 
+AGAIN_SECONDS = 8.0
+"""How often what is shown of a gauge is set again."""
 CACHE_SECONDS = 30.0
 """How often a process looks how full its node's cache is."""
 _MINUTE, _HOUR = 60.0, 3600.0
@@ -61,14 +66,29 @@ METRICS = (
 )  # fmt: skip
 
 _looked: dict[Path, float] = {}
+_shown: dict[tuple[Metric, frozenset[tuple[str, str]]], float] = {}
+"""The gauges that this process shows: until `forget`, or its end."""
+_lock = threading.Lock()
 
 
 def record(metric: Metric, value: float, tags: Mapping[str, str] | None = None) -> None:
     """Count `value` on, set it, or observe it; for a process that is connected to Ray, from any thread."""
+    given = dict(tags or {})
     try:
-        _recorder(metric)(value, tags=dict(tags or {}))
+        _recorder(metric)(value, tags=given)
+        if metric.kind == "Gauge":
+            with _lock:
+                _shown[metric, frozenset(given.items())] = value
+                _keep_showing()
     except Exception as error:
         logging.getLogger(__name__).debug("%s is not shown: %r", metric.name, error)
+
+
+def forget(tags: Mapping[str, str]) -> None:
+    """Show no gauge with these tags any longer, while this process goes on to something else."""
+    with _lock:
+        for entry in [entry for entry in _shown if set(tags.items()) <= entry[1]]:
+            del _shown[entry]
 
 
 def show_storage() -> None:
@@ -100,6 +120,21 @@ def _requested(request: traffic.Request) -> None:
     for direction, count in (("sent", request.sent), ("received", request.received)):
         if count:
             record(BYTES, count, {"direction": direction})
+
+
+@cache
+def _keep_showing() -> None:
+    threading.Thread(target=_show_again, daemon=True, name="orch-metrics").start()
+
+
+def _show_again() -> None:
+    while True:
+        time.sleep(AGAIN_SECONDS)
+        with _lock:
+            shown = list(_shown.items())
+        for (metric, tags), value in shown:
+            with suppress(Exception):
+                _recorder(metric)(value, tags=dict(tags))
 
 
 @cache

@@ -32,6 +32,10 @@ class SweepMetrics(Observer):
         self._listens = False
         self._looked = -SPOOL_SECONDS
 
+    def close(self) -> None:
+        """Nobody drives the sweep any more."""
+        metrics.forget(self._tags)
+
     def stage_started(self, stage: StageName, what: str) -> None:
         self._stage(stage, 0.0)
 

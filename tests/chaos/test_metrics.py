@@ -92,7 +92,14 @@ def told(
     driver.wait_for("sweep: started")
     proxy.fault("status", times=REFUSED, match="PUT .*/trials/")
     driver.wait_for("confirm: started")
-    pages = pages_of(open_at)
+    pages: list[str] = []
+
+    def exported() -> bool:
+        """What a process counts leaves it every ten seconds."""
+        pages[:] = pages_of(open_at)
+        return all(any(name in page for page in pages) for name in (GAUGE, COUNTER))
+
+    nodes.until(exported, "first export", 60)
     assert driver.wait() == 0, driver.text()[-4000:]
     (sweep,) = storage.folders("sweeps")
     trials = Journal(storage.at(f"sweeps/{sweep}")).read()
@@ -160,6 +167,16 @@ def test_a_driver_that_has_ended_leaves_no_gauge(watched: Watched) -> None:
     for name, stays in ((GAUGE, False), (COUNTER, True)):
         assert any(name in page for page in watched.pages)
         assert any(name in page for page in watched.later) is stays, name
+
+
+def test_while_the_driver_lives_its_gauges_are_there(watched: Watched) -> None:
+    """However long nothing is told: a stage without an epoch is no lost driver."""
+    times = range(int(watched.start), int(watched.end), 5)
+    there = [bool(watched.prometheus.at("ray_orch_progress_timestamp_seconds", at)) for at in times]
+    first = there.index(True)
+    print(f"from {5 * first} s after its start to its end, {len(there) - first} looks")
+    assert all(there[first:])
+    assert len(there) - first > 6
 
 
 def test_most_of_rays_own_series_are_dropped(watched: Watched) -> None:

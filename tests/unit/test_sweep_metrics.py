@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +133,41 @@ def test_without_ray_nothing_is_told_and_ray_is_not_imported() -> None:
 def test_recording_raises_nothing_whatever_is_wrong(metric: Metric) -> None:
     metrics.record(metric, -1.0, {"no": "such tag"})
     metrics.record(metric, 1.0, dict.fromkeys(metric.tags, "x"))
+
+
+def test_a_gauge_is_set_again_until_its_sweep_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray drops one that is not, though the driver lives and waits for a long epoch."""
+    told: Told = []
+    again = threading.Semaphore(0)
+
+    def recorder(metric: Metric) -> Callable[[float, dict[str, str]], None]:
+        def told_(value: float, tags: dict[str, str]) -> None:
+            told.append((metric.name, value, tags))
+            again.release()
+
+        return told_
+
+    monkeypatch.setattr(metrics, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(metrics, "_recorder", recorder)
+    monkeypatch.setattr(metrics, "_shown", {})
+    monkeypatch.setattr(metrics, "_keep_showing", cache(metrics._keep_showing.__wrapped__))
+    other = {**SWEEP, "sweep": "e-2"}
+    metrics.record(metrics.EPOCHS, 1.0, SWEEP)
+    metrics.record(metrics.HEARD, 5.0, SWEEP)
+    metrics.record(metrics.HEARD, 7.0, SWEEP)
+    metrics.record(metrics.HEARD, 9.0, other)
+    for _ in range(12):
+        assert again.acquire(timeout=60)
+    assert [name for name, _, _ in told].count("orch_epochs") == 1, "a counter would count on"
+    repeated = [(value, tags["sweep"]) for _, value, tags in told[4:12]]
+    assert set(repeated) == {(7.0, "e-1"), (9.0, "e-2")}
+    SweepMetrics("e", "e-1", Objective(), lambda: 0).close()
+    told.clear()
+    for _ in range(12):
+        assert again.acquire(timeout=60)
+    assert {tags["sweep"] for _, _, tags in told[1:]} == {"e-2"}
+    metrics.forget({})
+    assert metrics._shown == {}
 
 
 def test_unsent_is_what_the_cursors_have_not_reached(tmp_path: Path) -> None:
