@@ -10,6 +10,11 @@ import pytest
 from tests.helpers.services.mlflow import MlflowServer, mlflow_server
 from tests.helpers.services.postgres import Postgres, postgres
 from tests.helpers.services.s3 import S3Server
+from tests.helpers.transfer_sets import synthetic
+from trainables.evaluation import export
+from trainables.spec import RunSpec, StandInSpec
+from trainables.spec.student import AudioTextTransformer
+from trainables.students import build_student
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +34,13 @@ def mlflow(services_folder: Path, s3: S3Server, pg: Postgres) -> Iterator[Mlflow
     artifacts = s3.make_bucket("mlflow-artifacts")
     with mlflow_server(services_folder, pg.make_database("mlflow"), artifacts, s3.environment) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def student(services_folder: Path) -> Path:
+    """What `confirm` stores of a model."""
+    spec = AudioTextTransformer(width=16, heads=2)
+    data = synthetic(services_folder / "data", modalities=("audio", "text"), missing=0)
+    run = RunSpec(corpus=StandInSpec(modalities=("audio", "text")), student=spec)
+    export(build_student(run.student, data, seed=0), run, data, services_folder / "exported")
+    return services_folder / "exported"

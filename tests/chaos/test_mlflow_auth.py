@@ -37,11 +37,6 @@ from tests.helpers.services.deployed_mlflow import (
 from tests.helpers.services.postgres import Postgres, postgres
 from tests.helpers.services.s3 import SECRET, S3Server
 from tests.helpers.tracked import Tracked
-from tests.helpers.transfer_sets import synthetic
-from trainables.evaluation import export
-from trainables.spec import RunSpec, StandInSpec
-from trainables.spec.student import AudioTextTransformer
-from trainables.students import build_student
 
 TRIALS = 3
 
@@ -127,16 +122,6 @@ def logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """As every pod of a sweep is by the Secret `orch-mlflow`."""
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", USER)
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
-
-
-@pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `confirm` stores of a model."""
-    folder, spec = tmp_path_factory.mktemp("student"), AudioTextTransformer(width=16, heads=2)
-    data = synthetic(folder / "data", modalities=("audio", "text"), missing=0)
-    run = RunSpec(corpus=StandInSpec(modalities=("audio", "text")), student=spec)
-    export(build_student(run.student, data, seed=0), run, data, folder / "exported")
-    return folder / "exported"
 
 
 @dataclass(frozen=True)

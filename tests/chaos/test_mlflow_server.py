@@ -27,25 +27,10 @@ from tests.helpers.services.process import listens
 from tests.helpers.services.proxy import FaultProxy
 from tests.helpers.services.s3 import SECRET, S3Server
 from tests.helpers.tracked import Tracked
-from tests.helpers.transfer_sets import synthetic
-from trainables.evaluation import export
-from trainables.spec import RunSpec, StandInSpec
-from trainables.spec.student import AudioTextTransformer
-from trainables.students import build_student
 
 TRIALS = 5
 PASSWORD = "planted/password"
 _prefixes = count()
-
-
-@pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `confirm` stores of a model."""
-    folder, spec = tmp_path_factory.mktemp("student"), AudioTextTransformer(width=16, heads=2)
-    data = synthetic(folder / "data", modalities=("audio", "text"), missing=0)
-    run = RunSpec(corpus=StandInSpec(modalities=("audio", "text")), student=spec)
-    export(build_student(run.student, data, seed=0), run, data, folder / "exported")
-    return folder / "exported"
 
 
 @pytest.fixture(autouse=True)
