@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.infra.documents import Document, Pod, mapping, pods, sequence
+from orchestrator.infra.documents import Document, Pod, grows, mapping, pods, sequence
 from orchestrator.infra.placement import quantity
 
 GIB = 1024.0**3
@@ -52,7 +52,7 @@ def _requests(pod: Pod) -> dict[str, float]:
     asked: defaultdict[str, float] = defaultdict(float)
     holders: list[Mapping[str, Any]] = [one.data for one in pod.containers if not one.init]
     cluster = (pod.document.cluster or ("", {}))[1]
-    if pod.path.endswith("headGroupSpec.template") and cluster.get("enableInTreeAutoscaling"):
+    if pod.path.endswith("headGroupSpec.template") and grows(cluster):
         holders.append(mapping(cluster, "autoscalerOptions"))
     for holder in holders:
         for name, amount in mapping(holder, "resources", "requests").items():
@@ -66,7 +66,7 @@ def _count(pod: Pod, grown: bool) -> int:
         return int(mapping(pod.document.data, "spec").get("replicas", 1))
     cluster = pod.document.cluster[1]
     spec = sequence(cluster, "workerGroupSpecs")[int(group[1])]
-    scaled = grown and cluster.get("enableInTreeAutoscaling") is True
+    scaled = grown and grows(cluster)
     count = spec.get("maxReplicas" if scaled else "replicas", spec.get("minReplicas", 0))
     return int(count) * int(spec.get("numOfHosts", 1))
 

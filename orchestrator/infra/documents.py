@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,9 @@ import yaml
 from orchestrator.errors import ManifestError
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-RAY_KINDS = ("RayJob", "RayCluster")
+LONGEST = {"RayJob": 47, "RayCluster": 53}
+"""Names of Ray's kinds: the operator appends to them, and Kubernetes takes 63 characters."""
+RAY_KINDS = tuple(LONGEST)
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,16 @@ def ray_document(found: Sequence[Document]) -> Document | None:
     if len(ours) > 1:
         raise ManifestError(f"the overlay holds {' and '.join(one.title for one in ours)}; one alone can be named")
     return ours[0] if ours else None
+
+
+def is_name(kind: str, name: str) -> bool:
+    """Whether the operator takes it for one of RAY_KINDS (DNS-1035)."""
+    return len(name) <= LONGEST[kind] and re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name) is not None
+
+
+def grows(spec: Mapping[str, Any]) -> bool:
+    """Whether the Ray cluster of this specification scales by itself."""
+    return spec.get("enableInTreeAutoscaling") is True
 
 
 def named(found: Sequence[Document], kind: str, name: str) -> Document | None:

@@ -15,7 +15,16 @@ from orchestrator.check import check_spec
 from orchestrator.corpora import CORPORA
 from orchestrator.errors import ManifestError
 from orchestrator.experiment import ExperimentSpec, Scale, load, read
-from orchestrator.infra.documents import Container, Document, mapping, pods, ray_document, sequence, variables
+from orchestrator.infra.documents import (
+    Container,
+    Document,
+    grows,
+    mapping,
+    pods,
+    ray_document,
+    sequence,
+    variables,
+)
 from orchestrator.infra.entrypoint import Entrypoint
 from orchestrator.launch.refusal import refusal
 from orchestrator.launch.shapes import DRIVER_RESOURCE, MANY, Cluster, Node, needs_of
@@ -76,14 +85,13 @@ def check_placement(spec: ExperimentSpec, found: Sequence[Document]) -> None:
 def cluster_of(document: Document, found: Sequence[Document]) -> Cluster:
     """The nodes that a RayJob or RayCluster brings up, and those that its autoscaler may add."""
     _, spec = document.cluster or ("", {})
-    grows = spec.get("enableInTreeAutoscaling") is True
     present, more = [_node(mapping(spec, "headGroupSpec"), frozenset())], []
     told = node_groups(document, found)
     for group in sequence(spec, "workerGroupSpecs"):
         node = _node(group, _accelerators(group, told))
         hosts, least = int(group.get("numOfHosts", 1)), int(group.get("replicas", group.get("minReplicas", 0)))
         present += [node] * (hosts * least)
-        most = int(group.get("maxReplicas", MANY)) if grows else least
+        most = int(group.get("maxReplicas", MANY)) if grows(spec) else least
         more += [(node, hosts * (most - least))] if most > least else []
     return Cluster(document.title, tuple(present), tuple(more))
 

@@ -17,15 +17,13 @@ from typing import Any
 
 from orchestrator.errors import ManifestError
 from orchestrator.experiment import Scale
-from orchestrator.infra.documents import Document, documents, mapping, pods, ray_document
+from orchestrator.infra.documents import LONGEST, Document, documents, is_name, mapping, pods, ray_document
 from orchestrator.infra.entrypoint import Entrypoint, parse
 from orchestrator.infra.given_settings import credential, settings_patch
 from orchestrator.infra.kubectl import NAMESPACE, kustomize
 from orchestrator.infra.overlays import component_folders, overlay_folder
 from orchestrator.infra.placement import EXPERIMENTS, check_placement, experiment_of, ray_container
 
-LONGEST = {"RayJob": 47, "RayCluster": 53}
-"""The operator appends to these, and Kubernetes takes 63 characters."""
 EXPERIMENT = "orch/experiment"
 INSTANCE = "app.kubernetes.io/instance"
 
@@ -148,7 +146,7 @@ def _default_name(request: Request, file: Path | None) -> str | None:
 
 
 def _check_name(kind: str, name: str) -> None:
-    if not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name) or len(name) > LONGEST[kind]:
+    if not is_name(kind, name):
         raise ManifestError(
             f"{name!r} cannot name a {kind}: at most {LONGEST[kind]} lower-case letters, digits and '-', "
             "a letter first; give another with --name"

@@ -11,7 +11,7 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
-from orchestrator.infra.documents import Document, mapping, sequence
+from orchestrator.infra.documents import LONGEST, RAY_KINDS, Document, grows, is_name, mapping, sequence
 from orchestrator.infra.finding import Finding, finding, shown
 
 V2_VARIABLE = "RAY_enable_autoscaler_v2"
@@ -45,10 +45,6 @@ def groups(path: str, spec: Mapping[str, Any]) -> Iterator[tuple[str, str, Mappi
     yield from workers(path, spec)
 
 
-def grows(spec: Mapping[str, Any]) -> bool:
-    return spec.get("enableInTreeAutoscaling") is True
-
-
 def head_env(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     """The values of the head's own variables, by name; None for a reference."""
     first = next(iter(sequence(spec, "headGroupSpec", "template", "spec", "containers")), {})
@@ -62,11 +58,9 @@ def second_version(spec: Mapping[str, Any]) -> bool:
 
 
 def names(found: Sequence[Document]) -> Iterator[Finding]:
-    for document, longest in ((one, {"RayJob": 47, "RayCluster": 53}.get(one.kind)) for one in found):
-        if longest and (
-            len(document.name) > longest or not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", document.name)
-        ):
-            mend = f"at most {longest} lower-case letters, digits and '-', a letter first"
+    for document in found:
+        if document.kind in RAY_KINDS and not is_name(document.kind, document.name):
+            mend = f"at most {LONGEST[document.kind]} lower-case letters, digits and '-', a letter first"
             yield finding(document, "metadata.name", f"{document.name!r} is no name for it", mend)
 
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import yaml
 
-from orchestrator.infra.documents import Document, mapping, sequence
+from orchestrator.infra.documents import Document, grows, mapping, sequence
 from orchestrator.infra.finding import Finding, finding, shown
-from orchestrator.infra.rules.clusters import grows
 from orchestrator.yaml_text import parse
 
 MODES = ("K8sJobMode", "HTTPMode", "SidecarMode", "InteractiveMode")

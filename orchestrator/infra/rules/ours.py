@@ -9,12 +9,12 @@ from importlib.metadata import version
 from typing import Any
 
 from orchestrator.errors import ManifestError
-from orchestrator.infra.documents import Document, Pod, mapping, named, pods, ray_document, sequence
+from orchestrator.infra.documents import Document, Pod, grows, mapping, named, pods, ray_document, sequence
 from orchestrator.infra.documents import variables as told_variables
 from orchestrator.infra.entrypoint import parse
 from orchestrator.infra.finding import Finding, finding, shown
 from orchestrator.infra.placement import check_placement, cluster_of, experiment_of, node_groups, ray_container
-from orchestrator.infra.rules.clusters import clusters, groups, grows, workers
+from orchestrator.infra.rules.clusters import clusters, groups, workers
 from orchestrator.infra.rules.jobs import jobs
 from orchestrator.infra.rules.pods import every
 from orchestrator.infra.spelling import misspelt, wrong_value

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestrator.errors import ManifestError
-from orchestrator.infra.documents import Container, Document, Pod, mapping, pods
+from orchestrator.infra.documents import Container, Document, Pod, grows, mapping, pods
 from orchestrator.infra.finding import Finding, finding
 from orchestrator.infra.placement import quantity
-from orchestrator.infra.rules.clusters import clusters, grows
+from orchestrator.infra.rules.clusters import clusters
 
 AMOUNTS = ("cpu", "memory", "ephemeral-storage")
 
@@ -22,13 +22,19 @@ def every(found: Sequence[Document]) -> Iterator[tuple[Document, Pod, Container]
                 yield document, pod, container
 
 
-def amounts(found: Sequence[Document]) -> Iterator[Finding]:
-    """Requests and limits of every container, and of the autoscaler's that the operator adds."""
+def _running(found: Sequence[Document]) -> Iterator[tuple[Document, str, Mapping[str, Any]]]:
+    """(document, path, what it says) of every container, and of the autoscaler's that the operator adds."""
     for document, _, container in every(found):
-        yield from _amounts(document, container.path, container.data)
+        yield document, container.path, container.data
     for document, path, spec in clusters(found):
         if grows(spec):
-            yield from _amounts(document, f"{path}.autoscalerOptions", mapping(spec, "autoscalerOptions"))
+            yield document, f"{path}.autoscalerOptions", mapping(spec, "autoscalerOptions")
+
+
+def amounts(found: Sequence[Document]) -> Iterator[Finding]:
+    """Requests and limits."""
+    for document, path, container in _running(found):
+        yield from _amounts(document, path, container)
 
 
 def _amounts(document: Document, path: str, holder: Mapping[str, Any]) -> Iterator[Finding]:
@@ -80,11 +86,8 @@ def pod_security(found: Sequence[Document]) -> Iterator[Finding]:
 
 
 def container_security(found: Sequence[Document]) -> Iterator[Finding]:
-    for document, _, container in every(found):
-        yield from _context(document, container.path, container.data)
-    for document, path, spec in clusters(found):
-        if grows(spec):
-            yield from _context(document, f"{path}.autoscalerOptions", mapping(spec, "autoscalerOptions"))
+    for document, path, container in _running(found):
+        yield from _context(document, path, container)
 
 
 def _context(document: Document, path: str, holder: Mapping[str, Any]) -> Iterator[Finding]:
