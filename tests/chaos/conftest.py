@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,3 +45,12 @@ def student(services_folder: Path) -> Path:
     run = RunSpec(corpus=StandInSpec(modalities=("audio", "text")), student=spec)
     export(build_student(run.student, data, seed=0), run, data, services_folder / "exported")
     return services_folder / "exported"
+
+
+@pytest.fixture
+def no_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's login at a tracking server, and nothing of S3: only the server knows where artifacts are."""
+    for name in [*os.environ, "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"]:
+        if name.startswith(("AWS_", "MLFLOW_TRACKING_")):
+            monkeypatch.setenv(name, "")  # so that it is put back, whoever sets it meanwhile
+            monkeypatch.delenv(name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,11 +65,7 @@ def mlflow(
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [*os.environ, "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"]:
-        if name.startswith(("AWS_", "MLFLOW_TRACKING_")):
-            monkeypatch.setenv(name, "")  # so that it is put back, whoever sets it meanwhile
-            monkeypatch.delenv(name)
+def _own_environment(no_login: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
 
 

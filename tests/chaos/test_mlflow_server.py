@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -34,12 +33,7 @@ _prefixes = count()
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No login of anybody's, and nothing of S3: only the server knows where artifacts are."""
-    for name in [*os.environ, "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"]:
-        if name.startswith(("AWS_", "MLFLOW_TRACKING_")):
-            monkeypatch.setenv(name, "")  # so that it is put back, whoever sets it meanwhile
-            monkeypatch.delenv(name)
+def _own_environment(no_login: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 

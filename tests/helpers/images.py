@@ -20,7 +20,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 BASE = "docker.io/library/debian:bookworm-slim"
-TOLD = ("cert", "extra-index-url", "find-links", "index-url", "no-index", "trusted-host")
+OWN = ("cache-dir", "config-file", "log", "prefix", "python", "require-virtualenv", "root", "src", "target", "user")
+"""Of pip's settings those that say where things lie here; the build has its own."""
 MOUNTED = "/run/pip"
 """Folders of this machine that pip reads, in the build."""
 
@@ -44,7 +45,7 @@ class PipSettings:
         for line in sorted(listed.splitlines(), key=lambda text: not text.startswith(":env:")):
             name, _, value = line.partition("=")
             key = name.rpartition(".")[2]
-            if key in TOLD and not any(known.startswith(f"{key} = ") for known in lines):
+            if key not in OWN and not any(known.startswith(f"{key} = ") for known in lines):
                 lines.append(f"{key} = {' '.join(self._mounted(word) for word in ast.literal_eval(value).split())}")
         self.text = "\n".join(lines) + "\n"
 
